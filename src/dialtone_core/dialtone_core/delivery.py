@@ -1,0 +1,184 @@
+"""Bounded delivery from any thread to one asyncio loop.
+
+The producer (an rclpy executor thread) appends and wakes the loop **once per burst**: a
+``call_soon_threadsafe`` costs a pipe write, so one a message would dominate at 10,000 msg/s.
+Every lane is bounded in messages and bytes, has a stated policy, and counts what it drops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """Lower goes first: a command never waits behind telemetry."""
+
+    COMMAND = 0
+    EVENT = 1
+    TELEMETRY = 2
+    BULK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a lane behaves when its reader is slower than its writer.
+
+    ``latest`` keeps the newest item only; ``queue`` keeps up to ``max_messages`` and
+    ``max_bytes`` and drops the oldest.
+    """
+
+    kind: Literal["latest", "queue"] = "queue"
+    max_messages: int = 1024
+    max_bytes: int = 16 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if self.max_messages < 1 or self.max_bytes < 1:
+            raise ValueError("a lane holds at least one message and one byte")
+
+
+LATEST = Policy("latest", 1)
+
+
+class Lane(Generic[T]):
+    """One bounded queue inside an ``Outbox``. ``put`` may be called from any thread."""
+
+    def __init__(self, name: str, policy: Policy, priority: Priority, outbox: Outbox[T]) -> None:
+        self.name = name
+        self.policy = policy
+        self.priority = priority
+        self.delivered = 0
+        self.dropped = 0
+        self.dropped_bytes = 0
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._outbox = outbox
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
+    def put(self, item: T, size: int) -> None:
+        """Append ``item`` of ``size`` bytes, dropping the oldest beyond the bounds."""
+        with self._outbox._lock:
+            self._items.append((item, size))
+            self._bytes += size
+            limit = 1 if self.policy.kind == "latest" else self.policy.max_messages
+            while len(self._items) > limit or (
+                self._bytes > self.policy.max_bytes and len(self._items) > 1
+            ):
+                self._drop_oldest()
+            self._outbox._wake_locked()
+
+    def _drop_oldest(self) -> None:
+        _, size = self._items.popleft()
+        self._bytes -= size
+        self.dropped += 1
+        self.dropped_bytes += size
+
+    def _take(self) -> T:
+        item, size = self._items.popleft()
+        self._bytes -= size
+        self.delivered += 1
+        return item
+
+
+class Outbox(Generic[T]):
+    """Everything that waits for one sink: lanes served by priority, round robin within one.
+
+    ``bind`` once from the loop that will read; then ``await wait()`` and iterate ``drain()``.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: list[Lane[T]] = []
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event: asyncio.Event | None = None
+        self._signalled = False
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the reading loop. Items put before are not lost: ``wait`` returns at once."""
+        with self._lock:
+            self._loop = loop
+            self._event = asyncio.Event()
+            self._signalled = False
+            if any(lane._items for lane in self._lanes):
+                self._wake_locked()
+
+    def open_lane(
+        self, name: str, policy: Policy | None = None, priority: Priority = Priority.TELEMETRY
+    ) -> Lane[T]:
+        lane: Lane[T] = Lane(name, policy or Policy(), priority, self)
+        with self._lock:
+            self._lanes.append(lane)
+            self._lanes.sort(key=lambda each: each.priority)
+        return lane
+
+    def close_lane(self, lane: Lane[T]) -> None:
+        """Forget ``lane`` and what waits in it; idempotent."""
+        with self._lock:
+            if lane in self._lanes:
+                self._lanes.remove(lane)
+
+    @property
+    def lanes(self) -> tuple[Lane[T], ...]:
+        with self._lock:
+            return tuple(self._lanes)
+
+    async def wait(self) -> None:
+        """Return once something waits."""
+        if self._event is None:
+            raise RuntimeError("bind the outbox to a loop before waiting on it")
+        await self._event.wait()
+
+    def drain(self, max_items: int = 256) -> Iterator[tuple[Lane[T], T]]:
+        """Yield up to ``max_items`` waiting items, best priority first, lanes in turn.
+
+        A new item of better priority is served before the next one of a worse lane. Leaves the
+        outbox signalled when items remain, so the next ``wait`` returns at once.
+        """
+        for _ in range(max_items):
+            with self._lock:
+                lane = self._next_lane()
+                if lane is None:
+                    self._signalled = False
+                    if self._event is not None:
+                        self._event.clear()
+                    return
+                item = lane._take()
+            yield lane, item
+
+    def _next_lane(self) -> Lane[T] | None:
+        for index, lane in enumerate(self._lanes):
+            if lane._items:
+                self._rotate(index)
+                return lane
+        return None
+
+    def _rotate(self, index: int) -> None:
+        """Move the lane just served behind its peers of the same priority."""
+        lane = self._lanes.pop(index)
+        at = index
+        while at < len(self._lanes) and self._lanes[at].priority == lane.priority:
+            at += 1
+        self._lanes.insert(at, lane)
+
+    def _wake_locked(self) -> None:
+        if self._signalled or self._loop is None or self._event is None:
+            return
+        self._signalled = True
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            # The loop closed under a producer that is still running: nobody will read.
+            self._loop = None

@@ -1,0 +1,71 @@
+"""Where Dialtone keeps its state, and how other processes of this machine find a running robot."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dialtone_core.errors import DialtoneError
+
+
+def state_dir() -> Path:
+    """``$DIALTONE_HOME`` or ``~/.dialtone``: episodes, logs, credentials, runtime files."""
+    home = os.environ.get("DIALTONE_HOME")
+    return Path(home).expanduser().absolute() if home else Path.home() / ".dialtone"
+
+
+def make_state_dir(*parts: str) -> Path:
+    """Create and return a folder under the state folder; one clear line where that fails."""
+    path = state_dir().joinpath(*parts)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DialtoneError(
+            f"cannot create the folder ({error.strerror})",
+            where=str(path),
+            fix="set DIALTONE_HOME to a folder that you can write",
+        ) from error
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class RobotFile:
+    """``run/<robot>.json``: where a running bridge can be reached. Written when it listens.
+
+    ``nats_credentials`` is the path of a credentials file, never a secret itself.
+    """
+
+    robot: str
+    pid: int
+    nats_url: str
+    foxglove_url: str = ""
+    namespace: str = "/"
+    nats_credentials: str = ""
+
+    @staticmethod
+    def path(robot: str) -> Path:
+        return state_dir() / "run" / f"{robot}.json"
+
+    def write(self) -> None:
+        """Publish atomically, so that a reader never sees half a file."""
+        make_state_dir("run")
+        path = self.path(self.robot)
+        temporary = path.with_suffix(f".{self.pid}.tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    def remove(self) -> None:
+        """Withdraw this file if it is still ours; idempotent."""
+        current = self.read(self.robot)
+        if current is not None and current.pid == self.pid:
+            self.path(self.robot).unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, robot: str) -> RobotFile | None:
+        """The file of ``robot``, or ``None`` where there is none (or it is not readable JSON)."""
+        try:
+            return cls(**json.loads(cls.path(robot).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None

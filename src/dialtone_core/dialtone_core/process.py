@@ -1,0 +1,27 @@
+"""Child processes that end when their parent does, however it ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(signum: int = signal.SIGKILL) -> Callable[[], None]:
+    """A ``preexec_fn`` that has the kernel signal the child when its parent *thread* ends.
+
+    Source: prctl(2), PR_SET_PDEATHSIG. "Parent" is the thread that forked: start the child from a
+    thread that lives as long as the process. A parent that died between fork and prctl is caught.
+    """
+    parent = os.getpid()
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def arm() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arm

@@ -1,0 +1,1 @@
+"""The rim between Dialtone and rclpy; the pure packages never import it."""

@@ -1,0 +1,91 @@
+"""Message classes and their ``ros2msg`` definitions, from what is installed."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+from dialtone_core.naming import normalize_type
+
+_SEPARATOR = "=" * 80
+_PRIMITIVES = frozenset(
+    [
+        "bool",
+        "byte",
+        "char",
+        "float32",
+        "float64",
+        "int8",
+        "uint8",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "string",
+        "wstring",
+    ]
+)
+
+
+@cache
+def message_class(type_name: str) -> type[Any]:
+    """The Python class of ``pkg/msg/Type``; raises ``LookupError`` where it is not installed."""
+    package, _, name = normalize_type(type_name).partition("/")
+    kind, _, name = name.partition("/")
+    try:
+        found = getattr(importlib.import_module(f"{package}.{kind}"), name)
+    except (ImportError, AttributeError) as error:
+        raise LookupError(f"message type {type_name} is not installed") from error
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def message_definition(type_name: str) -> str:
+    """The type's ``.msg`` text with all dependencies, as rosbag2 and Foxglove want it.
+
+    Dependencies follow a line of 80 ``=`` and ``MSG: pkg/msg/Type`` (facts: rosbag2 + MCAP
+    layout). Raises ``LookupError`` where a text is not installed.
+    """
+    root = normalize_type(type_name)
+    texts = {root: _read(root)}
+    waiting = [root]
+    while waiting:
+        current = waiting.pop(0)
+        for dependency in _dependencies(current, texts[current]):
+            if dependency not in texts:
+                texts[dependency] = _read(dependency)
+                waiting.append(dependency)
+    first, *rest = texts.items()
+    return first[1] + "".join(f"{_SEPARATOR}\nMSG: {name}\n{text}" for name, text in rest)
+
+
+def _read(type_name: str) -> str:
+    package, kind, name = type_name.split("/")
+    try:
+        path = Path(get_package_share_directory(package), kind, f"{name}.msg")
+        text = path.read_text(encoding="utf-8")
+    except (PackageNotFoundError, OSError) as error:
+        raise LookupError(f"no definition of {type_name} is installed") from error
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _dependencies(type_name: str, text: str) -> list[str]:
+    package = type_name.split("/")[0]
+    found = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if len(words) < 2:
+            continue
+        base = words[0].split("[")[0].split("<")[0]
+        if base in _PRIMITIVES:
+            continue
+        if base == "Header":
+            base = "std_msgs/Header"
+        found.append(normalize_type(base if "/" in base else f"{package}/{base}"))
+    return found
