@@ -1,0 +1,29 @@
+"""What every test of the suite shares: a ROS domain and a state folder of its own.
+
+Set before anything imports rclpy. Two suites on one machine never meet: the domain is held by a
+lock for the life of the run, and every server listens on a port that the kernel chose.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from dialtone_ros.domain import FreeDomain
+
+_domain = FreeDomain()
+_home = tempfile.TemporaryDirectory(prefix="dialtone-test-")
+
+os.environ["ROS_DOMAIN_ID"] = str(_domain.number)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["DIALTONE_HOME"] = _home.name
+os.environ["ROS_LOG_DIR"] = os.path.join(_home.name, "logs", "ros")
+
+
+def pytest_report_header() -> str:
+    return f"dialtone: ROS_DOMAIN_ID={_domain.number} DIALTONE_HOME={_home.name}"
+
+
+def pytest_unconfigure() -> None:
+    _domain.close()
+    _home.cleanup()
