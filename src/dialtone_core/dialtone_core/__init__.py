@@ -1,4 +1,4 @@
-"""The ROS-free kernel of Dialtone: what a sample, a command and a setting are, and how they travel.
+"""The ROS-free kernel: what a sample, a command and a setting are, and how they travel.
 
 Nothing in this package imports rclpy or a message package; ``./dialtone check`` enforces it.
 """

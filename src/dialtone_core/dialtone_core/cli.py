@@ -61,7 +61,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     help="Put a robot on the line: stream it, drive it, record it.",
-    epilog="Start with [bold]dialtone up[/bold]; [bold]dialtone VERB --help[/bold] explains each verb.",
+    epilog="Start with [bold]dialtone up[/bold]; [bold]VERB --help[/bold] explains a verb.",
 )
 
 

@@ -39,7 +39,7 @@ class Envelope:
     """Who sent a command and how long it is good for.
 
     The standard messages have no room for it, so on ROS it rides in ``header.frame_id`` as a
-    query: ``base_link?operator=ada&seq=12&ttl_ms=300``. A plain ``base_link`` is an empty envelope.
+    query: ``base_link?operator=ada&seq=12&ttl_ms=300``. A plain ``base_link`` is empty.
     ``issued_ns`` is the operator's own clock and is compared only through a measured offset.
     """
 
@@ -67,8 +67,8 @@ class Envelope:
         frame, _, query = frame_id.partition("?")
         if not query:
             return frame, EMPTY_ENVELOPE
-        fields = dict(parse_qsl(query, max_num_fields=8))
         try:
+            fields = dict(parse_qsl(query, max_num_fields=8))
             ttl_ns = round(float(fields["ttl_ms"]) * 1e6) if "ttl_ms" in fields else None
             seq = int(fields["seq"]) if "seq" in fields else None
             issued_ns = int(fields["issued_ns"]) if "issued_ns" in fields else None

@@ -18,7 +18,7 @@ import fnmatch
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -69,7 +69,7 @@ def param(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """A dataclass field that is a parameter; a list or dict default is copied for each instance."""
+    """A dataclass field that is a parameter; a list or dict default is copied each time."""
     info = ParamInfo(description, unit, minimum, maximum, choices)
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata={_META: info})
@@ -110,7 +110,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "", prefix: str 
     for name in values:
         if name not in fields:
             raise _unknown(f"{prefix}{name}", [f"{prefix}{known}" for known in fields], where)
-    hints = _hints(cls)
+    hints = _hints(typing.cast(type, cls))
     made = {
         name: _convert(hints[name], value, f"{prefix}{name}", _info(fields[name]), where)
         for name, value in values.items()
@@ -146,7 +146,7 @@ def load_params_file(path: Path) -> dict[str, Any]:
 
 
 def node_values(tree: Mapping[str, Any], node: str, where: str) -> dict[str, Any]:
-    """The nested parameters that ``tree`` gives to the fully qualified ``node`` (``/robot/bridge``).
+    """The nested parameters that ``tree`` gives to ``node``, a full name (``/robot/bridge``).
 
     Follows rcl's rules: ``/**`` and ``*`` are wildcards, later sections win, sections may nest by
     namespace, dotted names are nested ones.
@@ -270,5 +270,5 @@ def _info(each: dataclasses.Field[Any]) -> ParamInfo:
 
 def _default(each: dataclasses.Field[Any]) -> Any:
     if each.default_factory is not MISSING:
-        return typing.cast(Callable[[], Any], each.default_factory)()
+        return each.default_factory()
     return None if each.default is MISSING else each.default

@@ -6,7 +6,7 @@ import socket
 
 
 def is_free(port: int, host: str = "127.0.0.1", kind: int = socket.SOCK_STREAM) -> bool:
-    """Whether ``port`` can be bound on ``host`` right now (``kind``: SOCK_STREAM or SOCK_DGRAM)."""
+    """Whether ``port`` can be bound on ``host`` now; ``kind``: SOCK_STREAM or SOCK_DGRAM."""
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             # As servers do: a port in TIME_WAIT counts as free.

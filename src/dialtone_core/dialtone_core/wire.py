@@ -54,7 +54,7 @@ def decode_velocity(payload: bytes) -> tuple[Twist, Envelope]:
     """JSON velocity command → twist (base_link, m/s, rad/s) and envelope.
 
     ``{"linear":{"x":0.4},"angular":{"z":0.1}}`` is whole; missing axes are 0. Optional ``seq``,
-    ``ttl_ms``, ``issued_ns``, ``operator``; a TwistStamped shape (``{"twist": {…}}``) is taken too.
+    ``ttl_ms``, ``issued_ns``, ``operator``; a TwistStamped shape (``{"twist": {…}}``) is taken.
     Raises ``WireError`` with reason ``too_big``, ``not_json``, ``not_object``, ``unknown_field``,
     ``not_number`` or ``not_finite``; an unknown field is an error because a misspelt ``"linaer"``
     must not silently mean "stop".

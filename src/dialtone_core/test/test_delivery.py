@@ -1,0 +1,107 @@
+"""Lanes are bounded, count what they drop, and are served by priority, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dialtone_core.delivery import LATEST, Outbox, Policy, Priority
+
+
+def _drained(outbox: Outbox[int], limit: int = 1000) -> list[tuple[str, int]]:
+    return [(lane.name, item) for lane, item in outbox.drain(limit)]
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(1, 10), st.integers(1, 200))
+def test_a_queue_never_exceeds_its_bounds_and_counts_every_loss(
+    sizes: list[int], max_messages: int, max_bytes: int
+) -> None:
+    outbox: Outbox[int] = Outbox()
+    lane = outbox.open_lane("a", Policy("queue", max_messages, max_bytes))
+    for number, size in enumerate(sizes):
+        lane.put(number, size)
+        assert len(lane) <= max_messages
+        assert lane.waiting_bytes <= max_bytes or len(lane) == 1
+    kept = [item for _, item in _drained(outbox)]
+    assert kept == list(range(len(sizes)))[len(sizes) - len(kept) :]
+    assert lane.dropped + lane.delivered == len(sizes)
+
+
+def test_latest_keeps_the_newest_only() -> None:
+    outbox: Outbox[int] = Outbox()
+    lane = outbox.open_lane("video", LATEST)
+    for number in range(5):
+        lane.put(number, 100)
+    assert _drained(outbox) == [("video", 4)]
+    assert (lane.dropped, lane.dropped_bytes) == (4, 400)
+
+
+def test_a_command_goes_first_and_peers_take_turns() -> None:
+    outbox: Outbox[int] = Outbox()
+    bulk = outbox.open_lane("bulk", priority=Priority.BULK)
+    one = outbox.open_lane("one")
+    two = outbox.open_lane("two")
+    command = outbox.open_lane("command", priority=Priority.COMMAND)
+    for lane in (bulk, one, two):
+        lane.put(1, 1)
+        lane.put(2, 1)
+    command.put(0, 1)
+    names = [name for name, _ in _drained(outbox)]
+    assert names == ["command", "one", "two", "one", "two", "bulk", "bulk"]
+
+
+def test_a_command_that_arrives_during_a_drain_overtakes_what_waits() -> None:
+    outbox: Outbox[int] = Outbox()
+    lane = outbox.open_lane("telemetry")
+    command = outbox.open_lane("command", priority=Priority.COMMAND)
+    lane.put(1, 1)
+    lane.put(2, 1)
+    seen = []
+    for served, item in outbox.drain():
+        seen.append((served.name, item))
+        if item == 1:
+            command.put(9, 1)
+    assert seen == [("telemetry", 1), ("command", 9), ("telemetry", 2)]
+
+
+async def test_items_cross_from_a_thread_to_the_loop_without_loss() -> None:
+    outbox: Outbox[int] = Outbox()
+    lane = outbox.open_lane("a", Policy("queue", 100_000))
+    lane.put(-1, 1)
+    outbox.bind(asyncio.get_running_loop())
+    producer = threading.Thread(target=lambda: [lane.put(n, 1) for n in range(5000)])
+    producer.start()
+    seen: list[int] = []
+    while len(seen) < 5001:
+        await asyncio.wait_for(outbox.wait(), 5)
+        seen += [item for _, item in outbox.drain(64)]
+    producer.join()
+    assert seen == [-1, *range(5000)]
+
+
+async def test_a_closed_lane_is_forgotten_with_what_waits_in_it() -> None:
+    outbox: Outbox[int] = Outbox()
+    outbox.bind(asyncio.get_running_loop())
+    lane = outbox.open_lane("a")
+    lane.put(1, 1)
+    outbox.close_lane(lane)
+    outbox.close_lane(lane)
+    assert _drained(outbox) == []
+
+
+async def test_a_producer_survives_the_end_of_the_loop() -> None:
+    loop = asyncio.new_event_loop()
+    outbox: Outbox[int] = Outbox()
+    outbox.bind(loop)
+    loop.close()
+    outbox.open_lane("a").put(1, 1)
+    assert len(outbox.lanes[0]) == 1
+
+
+def test_a_lane_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Policy("queue", 0)
