@@ -1,0 +1,50 @@
+"""Definitions are whole for every installed message type, and domains are held by one alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist
+from mcap_ros2._dynamic import generate_dynamic
+
+from dialtone_ros.domain import FreeDomain
+from dialtone_ros.types import message_class, message_definition
+
+
+def _installed() -> list[str]:
+    found = []
+    for prefix in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep):
+        for path in Path(prefix, "share").glob("*/msg/*.msg"):
+            found.append(f"{path.parts[-3]}/msg/{path.stem}")
+    return sorted(found)
+
+
+def test_every_installed_definition_is_whole_for_an_independent_parser() -> None:
+    names = _installed()
+    assert len(names) > 150
+    for name in names:
+        generate_dynamic(name, message_definition(name))
+
+
+def test_a_class_is_found_by_either_form_of_its_name() -> None:
+    assert message_class("geometry_msgs/Twist") is Twist
+    assert message_class("geometry_msgs/msg/Twist") is Twist
+
+
+@pytest.mark.parametrize("name", ["no_such_msgs/msg/Thing", "std_msgs/msg/NoSuch"])
+def test_a_type_that_is_not_installed_is_a_lookup_error(name: str) -> None:
+    with pytest.raises(LookupError, match="installed"):
+        message_class(name)
+    with pytest.raises(LookupError, match="installed"):
+        message_definition(name)
+
+
+def test_two_holders_never_share_a_domain() -> None:
+    with FreeDomain() as one, FreeDomain() as two:
+        assert one.number != two.number
+        assert str(one.number) != os.environ["ROS_DOMAIN_ID"] != str(two.number)
+    with FreeDomain() as again:
+        assert again.number == one.number
+    again.close()
