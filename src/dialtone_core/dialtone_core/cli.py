@@ -94,3 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except DialtoneError as error:
         fail(error)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

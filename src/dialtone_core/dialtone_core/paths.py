@@ -45,8 +45,9 @@ class RobotFile:
     nats_credentials: str = ""
 
     @staticmethod
-    def path(robot: str) -> Path:
-        return state_dir() / "run" / f"{robot}.json"
+    def path(robot: str, home: Path | None = None) -> Path:
+        """Where the file lies; ``home`` stands in for this process's own state folder."""
+        return (home or state_dir()) / "run" / f"{robot}.json"
 
     def write(self) -> None:
         """Publish atomically, so that a reader never sees half a file."""
@@ -63,9 +64,9 @@ class RobotFile:
             self.path(self.robot).unlink(missing_ok=True)
 
     @classmethod
-    def read(cls, robot: str) -> RobotFile | None:
+    def read(cls, robot: str, home: Path | None = None) -> RobotFile | None:
         """The file of ``robot``, or ``None`` where there is none (or it is not readable JSON)."""
         try:
-            return cls(**json.loads(cls.path(robot).read_text(encoding="utf-8")))
+            return cls(**json.loads(cls.path(robot, home).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None

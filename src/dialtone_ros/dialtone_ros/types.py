@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.serialization import deserialize_message
 
+from dialtone_core.errors import WireError
 from dialtone_core.naming import normalize_type
 
 _SEPARATOR = "=" * 80
@@ -43,6 +45,19 @@ def message_class(type_name: str) -> type[Any]:
     except (ImportError, AttributeError) as error:
         raise LookupError(f"message type {type_name} is not installed") from error
     return found  # type: ignore[no-any-return]
+
+
+def decode(type_name: str, payload: bytes) -> Any:
+    """The message in ``payload`` (CDR); for tools and tests, never on the hot path.
+
+    Raises ``LookupError`` for a type that is not installed, ``WireError`` for bytes that are not
+    such a message.
+    """
+    message_type = message_class(type_name)
+    try:
+        return deserialize_message(payload, message_type)
+    except Exception as error:  # rclpy raises RCLError, which it does not export
+        raise WireError("not_cdr", f"no {type_name}") from error
 
 
 @cache
