@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import nats
+import nats.errors
 import orjson
 from nats.aio.client import Client
 from nats.micro import ServiceConfig, add_service
 from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service
+from nats.protocol.command import sub_cmd
 
 from dialtone_core.errors import DialtoneError
 from dialtone_core.wire import service_subject
@@ -22,6 +27,51 @@ Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 NO_REPLAY = 0
 
 
+#: Seconds before the next attempt to connect: doubled from the first to the second.
+_FIRST_WAIT_S, _LAST_WAIT_S = 0.1, 2.0
+#: A server that refused our credentials is not asked again sooner, so that no lockout follows.
+_REFUSED_WAIT_S = 15.0
+
+
+class _Patient(Client):  # type: ignore[misc]
+    """A ``nats.NATS`` that never gives up, from the first attempt on.
+
+    The library blocks in ``connect`` until a server answers, forgets its subscriptions when a
+    handshake fails, and closes for good on any ``-ERR`` of the server but a permission's.
+    """
+
+    waited = 0.0
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        if status != Client.DISCONNECTED:
+            await super()._close(status, do_cbs)
+            return
+        kept = dict(self.__dict__["_subs"])
+        self._subs: dict[int, Any] = {}
+        await super()._close(status, do_cbs)
+        self._subs = kept
+        self._status = Client.DISCONNECTED
+
+    async def _process_err(self, err_msg: str) -> None:
+        if "permissions violation" in err_msg.lower():
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(nats.errors.Error(f"nats: {err_msg.strip()}"))
+
+    def back_off(self, why: str) -> None:
+        """Wait longer before the next attempt, by up to a quarter more so that robots spread."""
+        refused = "authorization" in why.lower() or "authentication" in why.lower()
+        doubled = min(max(self.waited * 2, _FIRST_WAIT_S), _LAST_WAIT_S)
+        self.waited = _REFUSED_WAIT_S if refused else doubled
+        self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
+
+    async def resubscribe(self) -> None:
+        """Tell the server all subscriptions; one that it has already it ignores."""
+        for sid, sub in self._subs.items():
+            await self._send_command(sub_cmd(sub._subject, sub._queue, sid))
+        await self.flush()
+
+
 async def connect(
     url: str,
     name: str,
@@ -30,46 +80,96 @@ async def connect(
     on_state: Callable[[bool, str], None] | None = None,
     credentials: str = "",
 ) -> Client:
-    """Connect to ``url`` and keep connected for ever; returns at once when the server is away.
+    """A client that connects to ``url`` and keeps connected for ever.
 
-    ``on_state(connected, why)`` runs on the loop whenever the link comes or goes. Pass
-    ``pending_bytes=NO_REPLAY`` for a connection that carries commands.
+    Returns once connected, or when the first attempt failed: the attempts then go on behind the
+    returned client, with subscriptions made meanwhile kept. ``on_state(connected, why)`` runs on
+    the loop whenever the link comes or goes, and at each attempt that failed. Pass
+    ``pending_bytes=NO_REPLAY`` for a connection that carries commands. End it with
+    ``await client.close()``.
     """
+    if credentials and not os.access(credentials, os.R_OK):
+        raise DialtoneError(
+            "cannot read the NATS credentials",
+            where=credentials,
+            fix="correct the path or the file's mode",
+        )
+    client = _Patient()
+    first = asyncio.Event()
 
     def tell(connected: bool, why: str) -> None:
+        first.set()
         if on_state is not None:
             on_state(connected, why)
 
     async def on_error(error: Exception) -> None:
         if not client.is_connected:
-            tell(False, str(error) or type(error).__name__)
+            why = str(error) or type(error).__name__
+            client.back_off(why)
+            tell(False, why)
 
     async def on_up() -> None:
+        client.waited = 0.0
         tell(True, "connected")
 
     async def on_down() -> None:
         tell(False, "disconnected")
 
-    client = nats.NATS()
-    options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
-    await client.connect(
-        url,
-        name=name,
-        allow_reconnect=True,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.5,
-        connect_timeout=2,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        drain_timeout=2,
-        pending_size=pending_bytes,
-        error_cb=on_error,
-        reconnected_cb=on_up,
-        disconnected_cb=on_down,
-        **options,
-    )
-    tell(True, "connected")
+    async def keep_connecting() -> None:
+        await client.connect(
+            url,
+            name=name,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_FIRST_WAIT_S,
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            drain_timeout=2,
+            pending_size=pending_bytes,
+            error_cb=on_error,
+            reconnected_cb=on_up,
+            disconnected_cb=on_down,
+            **({"user_credentials": credentials} if credentials else {}),
+        )
+        await client.resubscribe()
+        await on_up()
+
+    await _first_of(client, keep_connecting(), first)
     return client
+
+
+async def _first_of(
+    client: _Patient, connecting: Coroutine[Any, Any, None], first: asyncio.Event
+) -> None:
+    """Run ``connecting`` as a task that ends with ``client``; return when ``first`` is set.
+
+    What can never succeed, such as a URL that is none, is raised here.
+    """
+    task = asyncio.create_task(connecting)
+    waiting = asyncio.create_task(first.wait())
+    close = client.close
+
+    async def close_all() -> None:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        await close()
+
+    client.close = close_all
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    finally:
+        waiting.cancel()
+    if task.done() and task.exception() is not None:
+        error = task.exception()
+        raise DialtoneError(
+            f"cannot be a NATS client: {error or type(error).__name__}",
+            fix="give a URL such as nats://127.0.0.1:4222",
+        ) from error
 
 
 async def serve(

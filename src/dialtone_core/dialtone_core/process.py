@@ -25,3 +25,11 @@ def die_with_parent(signum: int = signal.SIGKILL) -> Callable[[], None]:
             os._exit(1)
 
     return arm
+
+
+def follow_parent(signum: int = signal.SIGTERM) -> None:
+    """Have the kernel send ``signum`` to *this* process when its parent ends.
+
+    Survives an ``execve`` (prctl(2)), so it holds for a program that this process becomes.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)

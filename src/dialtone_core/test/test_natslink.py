@@ -1,0 +1,121 @@
+"""The NATS link against a real server: early, late, killed, refusing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dialtone_core import natslink
+from dialtone_core.aio import timeout
+from dialtone_core.errors import DialtoneError
+from dialtone_core.ports import free_ports
+
+_BESIDE = Path(sys.executable).parent / "nats-server"
+SERVER = str(_BESIDE) if _BESIDE.exists() else shutil.which("nats-server") or "nats-server"
+
+
+class Server:
+    def __init__(self) -> None:
+        (self.port,) = free_ports(1)
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        command = [SERVER, "-a", "127.0.0.1", "-p", str(self.port), *options]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.kill()
+
+
+class States:
+    """What the link said, and a way to wait for it to say something."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bool, str]] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, connected: bool, why: str) -> None:
+        self.seen.append((connected, why))
+        self._changed.set()
+
+    async def wait_for(self, connected: bool) -> None:
+        async with timeout(10):
+            while not self.seen or self.seen[-1][0] is not connected:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def test_a_client_may_start_and_subscribe_before_its_server(server: Server) -> None:
+    states = States()
+    client = await natslink.connect(server.url, "early", on_state=states)
+    assert not client.is_connected
+    subscription = await client.subscribe("hello")
+    server.start()
+    await states.wait_for(True)
+    await client.publish("hello", b"world")
+    message = await subscription.next_msg(timeout=5)
+    assert message.data == b"world"
+    await client.close()
+
+
+async def test_a_client_survives_the_death_and_return_of_its_server(server: Server) -> None:
+    server.start()
+    states = States()
+    client = await natslink.connect(server.url, "loyal", on_state=states)
+    await states.wait_for(True)
+    subscription = await client.subscribe("hello")
+    server.kill()
+    await states.wait_for(False)
+    server.start()
+    await states.wait_for(True)
+    await client.publish("hello", b"again")
+    assert (await subscription.next_msg(timeout=5)).data == b"again"
+    await client.close()
+
+
+async def test_a_refusal_is_told_and_not_repeated_at_once(server: Server) -> None:
+    server.start("--auth", "secret")
+    states = States()
+    client = await natslink.connect(server.url, "stranger", on_state=states)
+    async with timeout(10):
+        while "authorization" not in states.seen[-1][1].lower():
+            states._changed.clear()
+            await states._changed.wait()
+    assert client.options["reconnect_time_wait"] >= 15
+    await client.close()
+
+
+async def test_closing_ends_an_attempt_that_never_succeeded(server: Server) -> None:
+    client = await natslink.connect(server.url, "hopeless")
+    async with timeout(3):
+        await client.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_missing_credentials_file_is_one_line(server: Server, tmp_path: Path) -> None:
+    server.start()
+    with pytest.raises(DialtoneError, match="credentials"):
+        await natslink.connect(server.url, "x", credentials=str(tmp_path / "none.creds"))
+
+
+async def test_a_url_that_is_none_is_one_line() -> None:
+    with pytest.raises(DialtoneError, match="nats://"):
+        await natslink.connect("nats://127.0.0.1:port", "x")
