@@ -65,6 +65,11 @@ class _Patient(Client):  # type: ignore[misc]
         self.waited = _REFUSED_WAIT_S if refused else doubled
         self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
 
+    def hang_up(self) -> None:
+        """Close the socket of an attempt that was cancelled halfway."""
+        if self._transport is not None:
+            self._transport.close()
+
     async def resubscribe(self) -> None:
         """Tell the server all subscriptions; one that it has already it ignores."""
         for sid, sub in self._subs.items():
@@ -154,6 +159,7 @@ async def _first_of(
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+            client.hang_up()
         await close()
 
     client.close = close_all
