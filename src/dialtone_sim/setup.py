@@ -18,7 +18,7 @@ setup(
     description="A MAVLink rover and the scene that its camera sees",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["vehicle = dialtone_sim.vehicle:main"],
         "dialtone.verbs": [],
     },
 )
