@@ -33,7 +33,7 @@ _SPEED_M_S = 0.6
 #: vehicle's own acceleration.
 _LEAST_DRIVE_M = _SPEED_M_S * _DRIVE_S / 3
 _LEAST_CAMERA_HZ = 25.0
-#: Mean absolute difference of grey levels (0–255) that a moved camera makes and JPEG noise doesn't.
+#: Mean absolute difference of grey levels (0–255); a moved camera makes it, JPEG noise does not.
 _LEAST_PICTURE_CHANGE = 3.0
 #: Every episode of a driven robot holds these.
 _MUST_RECORD = (f"/{CAMERA}", "/odom", "/imu/data", "/teleop/applied")
