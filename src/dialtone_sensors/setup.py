@@ -18,7 +18,14 @@ setup(
     description="Camera and host-metrics nodes",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "camera_node = dialtone_sensors.camera_node:main",
+            "host_metrics_node = dialtone_sensors.host_metrics_node:main",
+        ],
         "dialtone.verbs": [],
+        "dialtone.cameras": [
+            "sim = dialtone_sensors.drivers.sim:create",
+            "v4l2 = dialtone_sensors.drivers.v4l2:create",
+        ],
     },
 )

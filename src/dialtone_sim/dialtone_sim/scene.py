@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -66,22 +67,27 @@ def paving(pixels_per_m: float) -> Image:
     Row 0 lies at y = 0 and rows grow with y; columns grow with x.
     """
     size = round(TILE_M * pixels_per_m)
-    full = max(size, 512)
+    full = _full_paving()
+    if size == full.shape[0]:
+        return full
+    shrunk = cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(shrunk, dtype=np.uint8)
+
+
+@cache
+def _full_paving(size: int = 1024) -> Image:
     random = np.random.default_rng(_SEED)
-    slab = full // _SLABS
+    slab = size // _SLABS
     tint = random.normal(0, 7, (_SLABS, _SLABS, 1)) + random.normal(0, 2.5, (_SLABS, _SLABS, 3))
     for row, column, shade in ((1, 2, (-6, 6, 34)), (5, 6, (30, 4, -12)), (6, 1, (-14, 26, 4))):
         tint[row, column] += shade
     ground = np.array([128, 138, 146]) + np.repeat(np.repeat(tint, slab, 0), slab, 1)
-    ground += _noise(random, full, 48) * 7 + _noise(random, full, 6) * 5
-    ground += random.normal(0, 3.5, (full, full, 1))
-    joint = np.minimum(np.arange(full) % slab, slab - 1 - np.arange(full) % slab)
-    depth = np.minimum(joint[:, None], joint[None, :])[:, :, None] / full * 512
-    ground *= np.clip(0.62 + 0.38 * depth / 1.6, 0.62, 1)
-    drawn: Image = np.clip(ground, 0, 255).astype(np.uint8)
-    if size != full:
-        drawn = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return drawn
+    ground += _noise(random, size, 256) * 4 + _noise(random, size, 48) * 5
+    ground += _noise(random, size, 6) * 5 + random.normal(0, 4, (size, size, 1))
+    joint = np.minimum(np.arange(size) % slab, slab - 1 - np.arange(size) % slab)
+    depth = np.minimum(joint[:, None], joint[None, :])[:, :, None]
+    ground *= np.clip(0.55 + 0.45 * depth / 2.5, 0.55, 1)
+    return np.asarray(np.clip(ground, 0, 255), dtype=np.uint8)
 
 
 def _noise(random: np.random.Generator, size: int, cells: int) -> NDArray[np.float64]:
@@ -106,9 +112,9 @@ def panorama(pixels_per_rad: float, up: int, down: int) -> Image:
     random = np.random.default_rng(_SEED)
     rows = np.arange(up + down)[:, None]
     for base, height, colour in (
-        (0.028, 0.018, (196, 178, 158)),
-        (0.016, 0.012, (168, 158, 128)),
-        (0.006, 0.008, (132, 146, 110)),
+        (0.040, 0.026, (196, 178, 158)),
+        (0.022, 0.016, (168, 158, 128)),
+        (0.008, 0.010, (132, 146, 110)),
     ):
         ridge = np.zeros(width)
         for order in range(2, 26):

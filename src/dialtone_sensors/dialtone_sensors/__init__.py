@@ -1,0 +1,1 @@
+"""Cameras and the host's own figures, as ROS topics."""
