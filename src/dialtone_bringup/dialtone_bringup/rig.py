@@ -234,3 +234,20 @@ async def repeat(action: Callable[[], Awaitable[None]], duration_s: float, rate_
     for step in range(round(duration_s * rate_hz)):
         await action()
         await asyncio.sleep(max(0.0, start + (step + 1) / rate_hz - time.monotonic()))
+
+
+async def until(
+    what: str, holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0
+) -> None:
+    """Return once ``holds()`` is true; raises ``DialtoneError`` naming ``what`` when it is late.
+
+    For conditions of other processes, which nothing here can signal.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = holds()
+        if result if isinstance(result, bool) else await result:
+            return
+        if time.monotonic() > deadline:
+            raise DialtoneError(f"not within {timeout_s:g} s: {what}")
+        await asyncio.sleep(0.05)
