@@ -43,7 +43,7 @@ class CameraNode:
             params.retry_max_s,
             self._on_crash,
         )
-        Diagnostics(node, hardware_id=params.device).add("camera", self._report)
+        Diagnostics(node, hardware_id=params.source).add("camera", self._report)
         self._capture.start()
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class CameraNode:
         state = self._capture.state()
         values = {
             "driver": self._params.driver,
-            "device": self._params.device,
+            "source": self._params.source,
             "size": f"{self._size[0]}x{self._size[1]}",
             "frames": state.frames,
             "rate_hz": state.rate_hz,

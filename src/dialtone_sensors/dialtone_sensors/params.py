@@ -17,9 +17,9 @@ class CameraParams:
 
     name: str = param("front", "name of the camera, as in its topics")
     driver: str = param("sim", "where pictures come from: sim, v4l2, or an installed driver")
-    device: str = param(
-        "udp:127.0.0.1:14560",
-        "sim: the address that the vehicle sends its pose to; v4l2: /dev/video0 and the like",
+    device: str = param("/dev/video0", "v4l2: the camera's device file")
+    pose_url: str = param(
+        "udp:127.0.0.1:14560", "sim: where the vehicle sends its pose to, udp:HOST:PORT"
     )
     width: int = param(640, "picture width", unit="px", minimum=16, maximum=7680)
     height: int = param(480, "picture height", unit="px", minimum=16, maximum=4320)
@@ -51,6 +51,11 @@ class CameraParams:
     @property
     def frame(self) -> str:
         return self.frame_id or f"camera_{self.name}_optical_frame"
+
+    @property
+    def source(self) -> str:
+        """What the driver listens to, in a person's words."""
+        return self.pose_url if self.driver == "sim" else self.device
 
     def focal_px(self) -> float:
         """The pinhole's focal length, in both directions: pixels are square."""

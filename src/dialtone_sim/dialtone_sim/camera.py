@@ -23,6 +23,7 @@ _HAZE_M = 38.0
 #: cv2 draws with so many bits behind the binary point: posts glide instead of jumping.
 _SHIFT = 4
 _NEAR_M = 0.25
+_TEXT_ROWS = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,16 @@ class Renderer:
         self._background = self._make_background()
 
     def render(self, pose: Pose, caption: str = "", note: str = "") -> Image:
-        """The picture (BGR) from ``pose``; ``caption`` at its foot, ``note`` at its head."""
+        """The picture (BGR) from ``pose``; ``caption`` in its topmost rows, then ``note``."""
         self._draw_sky(pose)
         for band in self._bands:
             self._draw_band(band, pose)
         for depth, left, thing in self._visible(pose):
             self._draw_thing(thing, depth, left)
         if caption:
-            self._draw_text(caption, self.intrinsics.height - 22, (245, 245, 245))
+            self._draw_text(caption, 0, (245, 245, 245))
         if note:
-            self._draw_text(note, 0, (90, 90, 255))
+            self._draw_text(note, _TEXT_ROWS, (90, 90, 255))
         return self._frame
 
     # Sky and hills
@@ -252,7 +253,7 @@ class Renderer:
         cv2.fillConvexPoly(self._frame, points, tone, cv2.LINE_AA, _SHIFT)
 
     def _draw_text(self, text: str, top: int, colour: Colour) -> None:
-        rows = self._frame[top : top + 22]
+        rows = self._frame[top : top + _TEXT_ROWS]
         cv2.addWeighted(rows, 0.4, rows, 0, 0, dst=rows)
         scale = 0.45 * min(1.0, self.intrinsics.width / 560)
         font = cv2.FONT_HERSHEY_SIMPLEX

@@ -22,6 +22,7 @@ from typing import Any
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_core.errors import DialtoneError
+from dialtone_sim.answers import handle
 from dialtone_sim.arguments import parse_arguments
 from dialtone_sim.autopilot import Autopilot, SetpointEvent
 from dialtone_sim.links import UdpAddress, bind_udp, connect_udp, parse_udp
@@ -146,7 +147,7 @@ class Vehicle:
                 return
             messages, self._received_ns = received
             for message in messages:
-                for answer in autopilot.handle(message, time.monotonic_ns(), time.time_ns()):
+                for answer in handle(autopilot, message, time.monotonic_ns(), time.time_ns()):
                     link.send(answer)
 
     def _send_pose(self, autopilot: Autopilot, now_ns: int) -> None:

@@ -27,7 +27,7 @@ class SimCamera:
     def __init__(self, params: CameraParams) -> None:
         self._params = params
         try:
-            self._address = parse_udp(params.device, "device")
+            self._address = parse_udp(params.pose_url, "pose_url")
         except ValueError as error:
             raise ConfigError(
                 str(error), where=f"camera {params.name}", fix="correct that value"
@@ -41,7 +41,7 @@ class SimCamera:
 
     def open(self) -> None:
         try:
-            self._socket = bind_udp(self._address, "device")
+            self._socket = bind_udp(self._address, "pose_url")
         except ConfigError as error:
             raise CameraError(error.what, where=error.where, fix=error.fix) from error
         if self._renderer is None:
