@@ -1,6 +1,10 @@
+from glob import glob
+
 from setuptools import find_packages, setup
 
 package_name = "dialtone_bringup"
+folders = ("config", "launch", "urdf")
+data = {folder: sorted(glob(f"{folder}/*.*")) for folder in folders}
 
 setup(
     name=package_name,
@@ -10,6 +14,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
+        *((f"share/{package_name}/{folder}", files) for folder, files in data.items()),
     ],
     install_requires=["setuptools"],
     zip_safe=False,
@@ -19,6 +24,9 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [],
-        "dialtone.verbs": [],
+        "dialtone.verbs": [
+            f"{verb} = dialtone_bringup.verbs.{verb}:{verb}"
+            for verb in ("up", "doctor", "test", "check", "selftest", "bench")
+        ],
     },
 )

@@ -1,0 +1,1 @@
+"""The verbs of the ``dialtone`` command that this package brings, one file each."""
