@@ -180,7 +180,9 @@ class Supervisor:
         if not spec.respawn or process.quick_deaths >= policy.quick_deaths:
             self._give_up(process, f"{what}, {process.quick_deaths} times in a row", EXIT_GAVE_UP)
             return None
-        delay_s = min(policy.backoff_s * 2 ** (process.quick_deaths - 1), policy.most_backoff_s)
+        delay_s: float = min(
+            policy.backoff_s * 2.0 ** (process.quick_deaths - 1), policy.most_backoff_s
+        )
         self._report(process, f"{what}; restarting it in {delay_s:g} s")
         return delay_s
 

@@ -60,10 +60,8 @@ def _robot(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     record = values.pop("record").lower() in ("true", "1", "yes")
     graph = resolve(Options(**values, record=record, foxglove_port=int(port) if port else None))
     sweep_shared_memory()
-    environment = [
-        SetEnvironmentVariable(name, value)
-        for name, value in transport_environment(os.environ).items()
-    ]
+    transport = transport_environment(os.environ)
+    environment = [SetEnvironmentVariable(name, value) for name, value in transport.items()]
     where = f"{graph.robot}: Foxglove {graph.foxglove_url}, NATS {graph.nats_url}"
     processes = [_process(graph, node) for node in graph.nodes]
     return [*environment, LogInfo(msg=where), *processes]

@@ -1,0 +1,48 @@
+"""``dialtone doctor``: what this machine has, what it lacks, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from dialtone_bringup.examine import Finding, Verdict, examine
+from dialtone_core.cli import console
+
+_MARKS = {
+    Verdict.OK: "[green]ok[/green]",
+    Verdict.WARN: "[yellow]warn[/yellow]",
+    Verdict.FAIL: "[bold red]fail[/bold red]",
+}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Examine this machine: versions, ports, cameras, serial ports, disk, memory, state folder.
+
+    Changes nothing. [green]ok[/green] is good, [yellow]warn[/yellow] limits something and says
+    what, [red]fail[/red] keeps a robot from coming up; each with its fix. Exit code 1 after a fail.
+    """
+    findings = examine()
+    good = all(finding.verdict is not Verdict.FAIL for finding in findings)
+    if as_json:
+        rows = [finding.as_json() for finding in findings]
+        typer.echo(json.dumps({"ok": good, "findings": rows}))
+    else:
+        _show(findings)
+    raise typer.Exit(0 if good else 1)
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for finding in findings:
+        what = Text(finding.what)
+        if finding.fix:
+            what.append(f"\n→ {finding.fix}", style="dim")
+        table.add_row(_MARKS[finding.verdict], finding.name, what)
+    console.print(table)
