@@ -18,7 +18,10 @@ setup(
     description="ROS 2 to NATS and Foxglove, both ways",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "bridge_node = dialtone_bridge.node:main",
+            "nats_server = dialtone_bridge.nats_server:main",
+        ],
         "dialtone.verbs": [],
     },
 )

@@ -1,0 +1,1 @@
+"""Clients of the bridge, free of ROS: for the self-test, the benchmarks and the tests."""

@@ -1,0 +1,172 @@
+"""A small Foxglove client: subscribe to channels, publish as the Teleop panel does.
+
+Speaks ``foxglove.sdk.v1`` (ws-protocol): JSON texts by ``op``; server to client binary ``<BIQ`` of
+op 1, subscription, log time in ns, then the payload; client to server ``<BI`` of op 1, channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from dialtone_core.aio import timeout
+
+SUBPROTOCOL = Subprotocol("foxglove.sdk.v1")
+_MESSAGE = struct.Struct("<BIQ")
+_PUBLISH = struct.Struct("<BI")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChannel:
+    """A channel that the server advertised."""
+
+    id: int
+    topic: str
+    encoding: str
+    schema_name: str
+    schema: str
+    schema_encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message; ``log_ns`` is the server's log time, Unix epoch."""
+
+    topic: str
+    log_ns: int
+    payload: bytes
+
+
+class FoxgloveClient:
+    """Use ``async with open_client(url) as client``. Messages wait in an unbounded queue."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._changed = asyncio.Event()
+        self._messages: asyncio.Queue[Received] = asyncio.Queue()
+        self._topics: dict[int, str] = {}
+        self._next_id = 1
+        self.channels: dict[str, ServerChannel] = {}
+        self.server_info: dict[str, Any] = {}
+        self.statuses: list[dict[str, Any]] = []
+
+    async def wait_channel(self, topic: str, timeout_s: float = 10.0) -> ServerChannel:
+        """The channel of ``topic``, waiting for it to be advertised; raises ``TimeoutError``."""
+        async with timeout(timeout_s):
+            while topic not in self.channels:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.channels[topic]
+
+    async def wait_status(self, text: str, timeout_s: float = 10.0) -> dict[str, Any]:
+        """The first status message that contains ``text``; raises ``TimeoutError``."""
+        async with timeout(timeout_s):
+            while True:
+                for status in self.statuses:
+                    if text in str(status.get("message", "")):
+                        return status
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def subscribe(self, topic: str, timeout_s: float = 10.0) -> int:
+        """Subscribe to ``topic`` once it is there; returns the subscription's id."""
+        channel = await self.wait_channel(topic, timeout_s)
+        subscription = self._take_id()
+        self._topics[subscription] = topic
+        wanted = {"id": subscription, "channelId": channel.id}
+        await self._send({"op": "subscribe", "subscriptions": [wanted]})
+        return subscription
+
+    async def unsubscribe(self, subscription: int) -> None:
+        await self._send({"op": "unsubscribe", "subscriptionIds": [subscription]})
+        self._topics.pop(subscription, None)
+
+    async def receive(self, timeout_s: float = 10.0) -> Received:
+        """The next message of any subscription; raises ``TimeoutError``."""
+        async with timeout(timeout_s):
+            return await self._messages.get()
+
+    async def advertise(
+        self, topic: str, schema_name: str = "geometry_msgs/Twist", encoding: str = "json"
+    ) -> int:
+        """Announce a channel to publish on; returns its id."""
+        channel = self._take_id()
+        offer = {"id": channel, "topic": topic, "encoding": encoding, "schemaName": schema_name}
+        await self._send({"op": "advertise", "channels": [offer]})
+        return channel
+
+    async def unadvertise(self, channel: int) -> None:
+        await self._send({"op": "unadvertise", "channelIds": [channel]})
+
+    async def publish(self, channel: int, payload: bytes | dict[str, Any]) -> None:
+        """Send bytes as they are, or a dict as JSON, on an advertised channel."""
+        body = json.dumps(payload).encode() if isinstance(payload, dict) else payload
+        await self._socket.send(_PUBLISH.pack(1, channel) + body)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._socket.send(json.dumps(message))
+
+    def _take_id(self) -> int:
+        taken = self._next_id
+        self._next_id += 1
+        return taken
+
+    async def _read(self) -> None:
+        with suppress(ConnectionClosed):
+            async for frame in self._socket:
+                if isinstance(frame, bytes):
+                    self._on_binary(frame)
+                else:
+                    self._on_text(json.loads(frame))
+
+    def _on_binary(self, frame: bytes) -> None:
+        if frame[0] != 1:
+            return
+        _, subscription, log_ns = _MESSAGE.unpack_from(frame)
+        topic = self._topics.get(subscription)
+        if topic is not None:
+            self._messages.put_nowait(Received(topic, log_ns, frame[_MESSAGE.size :]))
+
+    def _on_text(self, message: dict[str, Any]) -> None:
+        op = message.get("op")
+        if op == "advertise":
+            for each in message["channels"]:
+                self.channels[each["topic"]] = ServerChannel(
+                    each["id"],
+                    each["topic"],
+                    each["encoding"],
+                    each["schemaName"],
+                    each.get("schema", ""),
+                    each.get("schemaEncoding", ""),
+                )
+        elif op == "unadvertise":
+            gone = set(message["channelIds"])
+            self.channels = {t: c for t, c in self.channels.items() if c.id not in gone}
+        elif op == "serverInfo":
+            self.server_info = message
+        elif op == "status":
+            self.statuses.append(message)
+        self._changed.set()
+
+
+@asynccontextmanager
+async def open_client(url: str) -> AsyncIterator[FoxgloveClient]:
+    """Connect to ``url`` (``ws://host:port``) and read until the block ends."""
+    async with connect(url, subprotocols=[SUBPROTOCOL], max_size=None) as socket:
+        client = FoxgloveClient(socket)
+        reader = asyncio.create_task(client._read())
+        try:
+            yield client
+        finally:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader

@@ -1,0 +1,167 @@
+"""Which topics there are, who wants them, and where their samples go. Free of ROS.
+
+Everything here happens in the source's thread, so that nothing needs a lock: what transports call
+from elsewhere (``want``) is posted there. A topic is subscribed while at least one transport wants
+it or its route says ``always``, and not a moment longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from dialtone_bridge.routes import Route, RouteTable, topic_path
+from dialtone_bridge.stats import FlowStats, RateCap
+from dialtone_bridge.transports.base import Sink, SinkStats, Topic, Transport
+from dialtone_core.sample import Sample
+
+
+class Subscription(Protocol):
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Where samples come from."""
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Run ``work`` in the source's thread soon; from any thread."""
+
+    def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> Subscription: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReport:
+    """One row of ``dialtone routes``."""
+
+    topic: str
+    type: str
+    route: Route
+    subscribed: bool
+    stats: FlowStats
+    sinks: dict[str, SinkStats]
+
+
+class Flow:
+    """One topic on its way out to every transport that carries it."""
+
+    def __init__(self, topic: Topic, source: Source) -> None:
+        self.topic = topic
+        self.stats = FlowStats()
+        self.sinks: dict[str, Sink] = {}
+        self._source = source
+        self._cap = RateCap(topic.route.max_rate_hz)
+        self._capped = topic.route.max_rate_hz > 0
+        self._wanted: set[str] = {"always"} if topic.route.always else set()
+        self._active: tuple[Sink, ...] = ()
+        self._last: Sample | None = None
+        self._subscription: Subscription | None = None
+
+    def open(self, transports: Sequence[Transport]) -> None:
+        for transport in transports:
+            if self.topic.route.carries(transport.name):
+                want = partial(self._want_later, transport.name)
+                self.sinks[transport.name] = transport.attach(self.topic, want)
+        self._follow()
+
+    def close(self) -> None:
+        self._wanted.clear()
+        self._follow()
+        for sink in self.sinks.values():
+            sink.close()
+        self.sinks.clear()
+
+    def report(self) -> FlowReport:
+        sinks = {name: sink.stats() for name, sink in self.sinks.items()}
+        subscribed = self._subscription is not None
+        return FlowReport(
+            self.topic.name, self.topic.type, self.topic.route, subscribed, self.stats, sinks
+        )
+
+    def _want_later(self, name: str, wanted: bool) -> None:
+        self._source.post(partial(self._want, name, wanted))
+
+    def _want(self, name: str, wanted: bool) -> None:
+        sink = self.sinks.get(name)
+        if sink is None:  # the topic went while this waited
+            return
+        if not wanted:
+            self._wanted.discard(name)
+        elif name not in self._wanted:
+            self._wanted.add(name)
+            if self.topic.route.latched and self._last is not None:
+                sink.put(self._last)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have a subscription if and only if somebody wants the topic."""
+        self._active = tuple(sink for name, sink in self.sinks.items() if name in self._wanted)
+        if self._wanted and self._subscription is None:
+            self._subscription = self._source.subscribe(self.topic, self._on_sample)
+        elif not self._wanted and self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+            self._last = None
+
+    def _on_sample(self, sample: Sample) -> None:
+        self.stats.count(len(sample.payload), sample.receive_ns)
+        if self._capped and not self._cap.passes(time.monotonic_ns()):
+            self.stats.skipped += 1
+            return
+        if self.topic.route.latched:
+            self._last = sample
+        for sink in self._active:
+            sink.put(sample)
+
+
+class Exchange:
+    """All flows. ``found`` and ``gone`` come from the source, in its thread."""
+
+    def __init__(self, source: Source, transports: Sequence[Transport], table: RouteTable) -> None:
+        self._source = source
+        self._transports = transports
+        self._table = table
+        self._flows: dict[str, Flow] = {}
+
+    def admits(self, name: str, type_name: str) -> bool:
+        """Whether the topic may leave at all."""
+        return self._table.route(name, type_name) is not None
+
+    def found(self, name: str, type_name: str, definition: str, latched: bool = False) -> None:
+        """A topic is there, or came back with another type; ``latched`` by its publishers."""
+        known = self._flows.get(name)
+        if known is not None:
+            if known.topic.type == type_name:
+                return
+            self.gone(name)
+        route = self._table.route(name, type_name)
+        if route is None:
+            return
+        if latched and not route.latched:
+            route = route.as_latched()
+        path = topic_path(name, self._table.namespace)
+        flow = Flow(Topic(name, path, type_name, definition, route), self._source)
+        self._flows[name] = flow
+        flow.open(self._transports)
+
+    def gone(self, name: str) -> None:
+        """Nobody publishes the topic any more."""
+        flow = self._flows.pop(name, None)
+        if flow is not None:
+            flow.close()
+
+    def reports(self) -> list[FlowReport]:
+        """A row for each topic, by name. A copy: the rows stay as they are."""
+        return [self._flows[name].report() for name in sorted(self._flows)]
+
+    def measure(self) -> None:
+        """Take the rates since the last call; once a second or slower."""
+        now_ns = time.monotonic_ns()
+        for flow in self._flows.values():
+            flow.stats.measure(now_ns)
+
+    def close(self) -> None:
+        for name in list(self._flows):
+            self.gone(name)

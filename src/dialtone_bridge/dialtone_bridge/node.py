@@ -1,0 +1,142 @@
+"""The node ``bridge``: wires the ROS graph to NATS and Foxglove."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from rclpy.node import Node
+
+from dialtone_bridge.exchange import Exchange
+from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.ros_sink import RosInbound
+from dialtone_bridge.ros_source import RosSource
+from dialtone_bridge.routes import RouteTable
+from dialtone_bridge.transports.base import Transport
+from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
+from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core.aio import TaskGroup
+from dialtone_core.naming import check_robot_name
+from dialtone_core.paths import RobotFile
+from dialtone_ros.diagnostics import Diagnostics, Level, Report
+from dialtone_ros.runtime import run_async
+
+
+class Bridge:
+    """All parts of one bridge. ``open`` may fail with a ``DialtoneError``; ``close`` undoes it."""
+
+    def __init__(self, node: Node, params: BridgeParams) -> None:
+        self._node = node
+        self._params = params
+        namespace = node.get_namespace()
+        self._robot = check_robot_name(params.robot)
+        table = RouteTable(
+            params.routes,
+            allow=params.allow_topics,
+            deny=params.deny_topics,
+            commands=params.command_topics,
+            namespace=namespace,
+        )
+        log = node.get_logger()
+        inbound = RosInbound(node, table, params.read_only)
+        self._transports: list[Transport] = []
+        self._nats: NatsTransport | None = None
+        self._foxglove: FoxgloveTransport | None = None
+        if params.nats_url:
+            link = NatsSettings(self._robot, params.nats_url, params.nats_credentials, namespace)
+            self._nats = NatsTransport(link, inbound, log)
+            self._transports.append(self._nats)
+        if params.foxglove_enabled:
+            served = FoxgloveSettings(
+                self._robot,
+                params.foxglove_host,
+                params.foxglove_port,
+                params.foxglove_backlog,
+                namespace,
+            )
+            self._foxglove = FoxgloveTransport(served, inbound, log)
+            self._transports.append(self._foxglove)
+        self._source = RosSource(node, params.discovery_period_s)
+        self._exchange = Exchange(self._source, self._transports, table)
+        self._file: RobotFile | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Open everything and carry messages until ``stop``."""
+        for transport in self._transports:
+            await transport.open()
+        self._add_diagnostics()
+        self._source.start(self._exchange)
+        async with TaskGroup() as group:
+            tasks = [group.create_task(each.run()) for each in self._transports]
+            tasks.append(group.create_task(self._announce()))
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Withdraw the runtime file, then hang up."""
+        if self._file is not None:
+            self._file.remove()
+        for transport in self._transports:
+            await transport.aclose()
+
+    async def _announce(self) -> None:
+        """Write the runtime file once both sides listen."""
+        if self._nats is not None:
+            await self._nats.connected.wait()
+        self._file = RobotFile(
+            robot=self._robot,
+            pid=os.getpid(),
+            nats_url=self._params.nats_url,
+            foxglove_url=self._foxglove.url if self._foxglove is not None else "",
+            namespace=self._node.get_namespace(),
+            nats_credentials=self._params.nats_credentials,
+        )
+        self._file.write()
+
+    def _add_diagnostics(self) -> None:
+        diagnostics = Diagnostics(self._node, hardware_id=self._robot)
+        for transport in self._transports:
+            diagnostics.add(transport.name, _health_of(transport))
+        diagnostics.add("topics", self._topics)
+
+    def _topics(self) -> Report:
+        self._exchange.measure()
+        rows = self._exchange.reports()
+        dropped = sum(sink.dropped for row in rows for sink in row.sinks.values())
+        values = {
+            "known": len(rows),
+            "subscribed": sum(row.subscribed for row in rows),
+            "messages": sum(row.stats.messages for row in rows),
+            "bytes": sum(row.stats.bytes for row in rows),
+            "skipped": sum(row.stats.skipped for row in rows),
+            "dropped": dropped,
+        }
+        return Report(values=values)
+
+
+def _health_of(transport: Transport) -> Callable[[], Report]:
+    def report() -> Report:
+        health = transport.health()
+        level = Level.OK if health.ok else Level.WARN
+        return Report(level, health.message, health.values)
+
+    return report
+
+
+async def _main(node: Node, params: BridgeParams, stop: asyncio.Event) -> None:
+    bridge = Bridge(node, params)
+    try:
+        await bridge.run(stop)
+    finally:
+        await bridge.close()
+
+
+def main() -> None:
+    """Entry point of ``bridge_node``."""
+    run_async("bridge", BridgeParams, _main)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Parameters of the bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dialtone_core.config import param
+
+_DIRECTIONS = ("out", "in", "both", "none")
+_ENCODINGS = ("auto", "cdr", "json", "jpeg")
+_DELIVERY = ("auto", "latest", "queue")
+_PRIORITIES = ("auto", "command", "event", "telemetry", "bulk")
+_RELIABILITY = ("auto", "reliable", "best_effort")
+_DURABILITY = ("auto", "volatile", "transient_local")
+
+
+@dataclass(frozen=True)
+class RouteParams:
+    """One entry of the ``routes`` table; its name is only a label.
+
+    ``auto`` (and 0) leave the choice to the built-in route of the topic's type.
+    """
+
+    topic: str = param("", "topic or regular expression, matched whole, without the namespace")
+    direction: str = param("out", "which way it may go; none denies it", choices=_DIRECTIONS)
+    encoding: str = param("auto", "payload on NATS; auto sends pictures as jpeg, the rest as cdr",
+                          choices=_ENCODINGS)  # fmt: skip
+    max_rate_hz: float = param(0.0, "newest messages pass, the rest is skipped; 0 is all",
+                               unit="Hz", minimum=0, maximum=100_000)  # fmt: skip
+    delivery: str = param("auto", "what a slow sink gets: the latest only, or a bounded queue",
+                          choices=_DELIVERY)  # fmt: skip
+    max_messages: int = param(0, "bound of the queue; 0 is the built-in one",
+                              unit="messages", minimum=0, maximum=1_000_000)  # fmt: skip
+    max_bytes: int = param(0, "bound of the queue; 0 is the built-in one",
+                           unit="bytes", minimum=0, maximum=1 << 30)  # fmt: skip
+    priority: str = param("auto", "who goes first when a sink is slow", choices=_PRIORITIES)
+    reliability: str = param("auto", "QoS; auto follows the publishers", choices=_RELIABILITY)
+    durability: str = param("auto", "QoS; auto follows the publishers", choices=_DURABILITY)
+    latched: bool = param(False, "a client that comes late gets the last message")
+    always: bool = param(False, "subscribe even while nobody wants it")
+    transports: list[str] = param([], "transports that carry it; empty is all")
+
+
+@dataclass(frozen=True)
+class BridgeParams:
+    """The node ``bridge``."""
+
+    robot: str = param("rover", "names the robot on NATS: a-z, 0-9 and _")
+    nats_url: str = param("nats://127.0.0.1:4222", "server to connect to; empty is no NATS")
+    nats_credentials: str = param("", "path of a .creds file; empty is none")
+    nats_eager: bool = param(
+        False, "send every route to NATS even where the server tells no subscriber"
+    )
+    foxglove_enabled: bool = param(True, "serve Foxglove")
+    foxglove_host: str = param("127.0.0.1", "address to listen on; the protocol has no login")
+    foxglove_port: int = param(8765, "port to listen on; 0 is any free one", minimum=0,
+                               maximum=65535)  # fmt: skip
+    foxglove_backlog: int = param(256, "messages that may wait for one client before the oldest "
+                                  "is dropped", minimum=1, maximum=65536)  # fmt: skip
+    allow_topics: list[str] = param([".*"], "regular expressions of topics that may leave")
+    deny_topics: list[str] = param(
+        ["/?parameter_events", ".*/_.*", "_.*"], "those that may not; wins over allow"
+    )
+    command_topics: list[str] = param(
+        ["cmd_vel", "goal_pose", "initialpose", "clicked_point"],
+        "regular expressions of topics that clients may publish on",
+    )
+    read_only: bool = param(False, "refuse every command, whoever sends it")
+    discovery_period_s: float = param(1.0, "how often the graph is looked at", unit="s",
+                                      minimum=0.1, maximum=60)  # fmt: skip
+    routes: dict[str, RouteParams] = param({}, "table of routes by label")

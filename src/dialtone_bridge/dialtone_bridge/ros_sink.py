@@ -1,0 +1,128 @@
+"""What clients send, onto ROS: checked, then published. Publishers are made at first use."""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Any
+
+from geometry_msgs.msg import Twist as TwistMsg
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+
+from dialtone_bridge.routes import RouteTable
+from dialtone_core.cdr import ENCAPSULATION_BYTES, byte_order
+from dialtone_core.command import Envelope, Twist
+from dialtone_core.errors import WireError
+from dialtone_core.naming import normalize_type
+from dialtone_core.wire import decode_velocity
+from dialtone_ros.types import message_class
+
+TWIST = "geometry_msgs/msg/Twist"
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_QOS = QoSProfile(depth=10)
+NS_PER_S = 1_000_000_000
+
+
+class RosInbound:
+    """``transports.base.Inbound`` on a node. Called on the loop; rclpy publishes from any."""
+
+    def __init__(self, node: Node, table: RouteTable, read_only: bool) -> None:
+        self._node = node
+        self._table = table
+        self._read_only = read_only
+        self._publishers: dict[tuple[str, str], Publisher] = {}
+        self.published = 0
+        # Made now: the first command of a drive should not wait for discovery.
+        self._stamped = node.create_publisher(TwistStamped, "cmd_vel/nats", _QOS)
+
+    def accepts(self, path: str) -> bool:
+        return not self._read_only and self._table.accepts(self._resolve(path))
+
+    def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
+        """Publish on ``cmd_vel/nats``, stamped with this receipt. ``source`` is the transport."""
+        self._check("cmd_vel")
+        message = TwistStamped()
+        now_ns = time.time_ns()
+        message.header.stamp.sec = now_ns // NS_PER_S
+        message.header.stamp.nanosec = now_ns % NS_PER_S
+        message.header.frame_id = envelope.to_frame_id()
+        _fill(message.twist, twist)
+        self._stamped.publish(message)
+        self.published += 1
+
+    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+        self._check(path)
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise WireError("too_big", f"{len(payload)} bytes")
+        type_name = _type(type_name)
+        if type_name == TWIST:
+            made: Any = TwistMsg()
+            _fill(made, _twist(encoding, payload))
+        else:
+            made = _decode(type_name, encoding, payload)
+        self._publisher(path, type_name).publish(made)
+        self.published += 1
+
+    def _check(self, path: str) -> None:
+        if self._read_only:
+            raise WireError("read_only")
+        if not self._table.accepts(self._resolve(path)):
+            raise WireError("topic_not_allowed", path[:80])
+
+    def _resolve(self, path: str) -> str:
+        if path.startswith("/"):
+            return path
+        return f"{self._table.namespace.rstrip('/')}/{path}"
+
+    def _publisher(self, path: str, type_name: str) -> Publisher:
+        key = (path, type_name)
+        if key not in self._publishers:
+            made = self._node.create_publisher(message_class(type_name), path, _QOS)
+            self._publishers[key] = made
+        return self._publishers[key]
+
+
+def _type(name: str) -> str:
+    try:
+        name = normalize_type(name)
+        message_class(name)
+    except (ValueError, LookupError) as error:
+        raise WireError("unknown_type", str(error)[:80]) from error
+    return name
+
+
+def _fill(message: Any, twist: Twist) -> None:
+    linear, angular = message.linear, message.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = twist.as_tuple()
+
+
+def _twist(encoding: str, payload: bytes) -> Twist:
+    """Decode a Twist in ``json`` or ``cdr`` (six doubles after the encapsulation header)."""
+    if encoding == "json":
+        return decode_velocity(payload)[0]
+    order = byte_order(payload)
+    try:
+        twist = Twist(*struct.unpack_from(order + "6d", payload, ENCAPSULATION_BYTES))
+    except struct.error as error:
+        raise WireError("truncated", f"{len(payload)} bytes of a Twist") from error
+    if not twist.is_finite():
+        raise WireError("not_finite", "twist")
+    return twist
+
+
+def _decode(type_name: str, encoding: str, payload: bytes) -> Any:
+    """A message of ``type_name``; decoded even from CDR, so that no garbage reaches the robot."""
+    cls = message_class(type_name)
+    if encoding == "json":
+        raise WireError("unknown_encoding", f"json of {type_name}")
+    if encoding != "cdr":
+        raise WireError("unknown_encoding", encoding[:20])
+    byte_order(payload)
+    try:
+        return deserialize_message(payload, cls)
+    except Exception as error:  # rclpy raises RuntimeError, MemoryError or its own RMWError
+        raise WireError("truncated", str(error)[:80]) from error

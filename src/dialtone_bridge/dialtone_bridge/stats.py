@@ -1,0 +1,71 @@
+"""Figures of a flow: counts, rates, sizes, ages; and a cap on its rate. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+NS_PER_S = 1_000_000_000
+
+
+class RateCap:
+    """Lets at most ``max_hz`` messages a second pass, the newest at each turn; 0 lets all pass.
+
+    Turns stand on a fixed grid, so that a 30 Hz stream capped to 10 Hz yields 10 and not 7.5.
+    """
+
+    def __init__(self, max_hz: float) -> None:
+        self._period_ns = round(NS_PER_S / max_hz) if max_hz else 0
+        self._next_ns = 0
+
+    def passes(self, now_ns: int) -> bool:
+        """Whether the message that came at monotonic ``now_ns`` goes on."""
+        if not self._period_ns:
+            return True
+        early_ns = self._period_ns // 10  # jitter of a publisher at just that rate costs none
+        if now_ns < self._next_ns - early_ns:
+            return False
+        behind = now_ns - self._next_ns
+        self._next_ns = (now_ns if behind > self._period_ns else self._next_ns) + self._period_ns
+        return True
+
+
+@dataclass
+class FlowStats:
+    """Counts of one topic since it was found; ``skipped`` fell to its rate cap."""
+
+    messages: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    last_ns: int = 0
+    _mark: tuple[int, int] = (0, 0)
+    rate_hz: float = 0.0
+
+    def count(self, size: int, receive_ns: int) -> None:
+        """One message of ``size`` bytes, received at wall clock ``receive_ns``."""
+        self.messages += 1
+        self.bytes += size
+        self.last_ns = receive_ns
+
+    def measure(self, now_ns: int) -> float:
+        """Messages a second since the last call (monotonic ``now_ns``)."""
+        at_ns, messages = self._mark
+        if at_ns and now_ns > at_ns:
+            self.rate_hz = (self.messages - messages) * NS_PER_S / (now_ns - at_ns)
+        self._mark = (now_ns, self.messages)
+        return self.rate_hz
+
+
+@dataclass
+class Refusals:
+    """What was not let in, by reason; ``last`` tells the newest in words."""
+
+    by_reason: Counter[str] = field(default_factory=Counter)
+    last: str = ""
+
+    def count(self, reason: str, detail: str = "") -> None:
+        self.by_reason[reason] += 1
+        self.last = f"{reason}: {detail}" if detail else reason
+
+    def total(self) -> int:
+        return sum(self.by_reason.values())

@@ -1,0 +1,1 @@
+"""One file a transport; ``base`` says what a transport is."""

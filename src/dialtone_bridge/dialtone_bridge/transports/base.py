@@ -1,0 +1,99 @@
+"""What a transport is: something that carries topics out and commands in.
+
+A transport is one file in this folder. It never imports ROS: topics come to it as bytes with a
+definition, and what clients send goes to ``Inbound``. ``test_transport_contract.py`` holds for
+each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dialtone_bridge.routes import Route
+from dialtone_core.command import Envelope, Twist
+from dialtone_core.sample import Sample
+
+Want = Callable[[bool], None]
+"""``want(True)`` when somebody wants a topic, ``want(False)`` when nobody does; any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text."""
+
+    name: str
+    path: str
+    type: str
+    definition: str
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a transport says of itself on ``diagnostics``."""
+
+    ok: bool
+    message: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStats:
+    """What became of the samples of one topic in one transport."""
+
+    sent: int = 0
+    dropped: int = 0
+    waiting: int = 0
+    clients: int = 0
+
+
+class Log(Protocol):
+    """What a transport needs of a logger; rclpy's has it."""
+
+    def info(self, message: str) -> Any: ...
+
+    def warning(self, message: str) -> Any: ...
+
+
+class Sink(Protocol):
+    """Takes the samples of one topic. Called from the source's thread; never blocks."""
+
+    def put(self, sample: Sample) -> None: ...
+
+    def stats(self) -> SinkStats: ...
+
+    def close(self) -> None: ...
+
+
+class Inbound(Protocol):
+    """Where what clients send goes. Called on the loop; raises ``WireError`` to refuse."""
+
+    def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
+        """A velocity command from ``source`` (``nats``: stamped, with its envelope)."""
+
+    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+        """Any other message (``json`` or ``cdr``) for the topic ``path``."""
+
+    def accepts(self, path: str) -> bool:
+        """Whether clients may publish on ``path`` at all."""
+
+
+class Transport(Protocol):
+    """``open`` once, ``run`` until cancelled, ``aclose`` at the end (idempotent), on one loop.
+
+    ``attach`` and its sink's methods are called from the source's thread, once ``open`` returned.
+    """
+
+    name: str
+
+    async def open(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+    def attach(self, topic: Topic, want: Want) -> Sink: ...
+
+    def health(self) -> Health: ...
+
+    async def aclose(self) -> None: ...

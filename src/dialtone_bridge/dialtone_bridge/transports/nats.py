@@ -1,0 +1,243 @@
+"""NATS: telemetry out raw with headers, commands in as JSON. The contract is docs/wire.md.
+
+Two connections, so that a command never waits behind a picture: one publishes telemetry, the
+other carries commands. While the server is away telemetry is dropped and counted, not buffered:
+nats-py would deliver the stale buffer after a reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from dialtone_bridge.stats import Refusals
+from dialtone_bridge.transports.base import Health, Inbound, Log, SinkStats, Topic, Want
+from dialtone_core import wire
+from dialtone_core.cdr import read_compressed_image
+from dialtone_core.delivery import Lane, Outbox
+from dialtone_core.errors import WireError
+from dialtone_core.natslink import NO_REPLAY, connect
+from dialtone_core.sample import Sample
+
+VELOCITY = "cmd_vel"
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """Where and as whom; ``namespace`` is the robot's in ROS."""
+
+    robot: str
+    url: str
+    credentials: str = ""
+    namespace: str = "/"
+
+
+class NatsSink:
+    """One topic on its way to a subject; the sending task of the transport reads its lane."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        subject: str,
+        outbox: Outbox[Sample],
+        on_close: Callable[[NatsSink], None],
+    ) -> None:
+        self.topic = topic
+        self.subject = subject
+        self.sent = 0
+        self.failed = 0
+        self._on_close = on_close
+        self._headers = {wire.TYPE: topic.type, wire.ENCODING: topic.route.encoding}
+        self.lane: Lane[Sample] = outbox.open_lane(
+            topic.name, topic.route.policy, topic.route.priority
+        )
+
+    def put(self, sample: Sample) -> None:
+        self.lane.put(sample, len(sample.payload))
+
+    def stats(self) -> SinkStats:
+        dropped = self.lane.dropped + self.failed
+        return SinkStats(self.sent, dropped, len(self.lane))
+
+    def close(self) -> None:
+        self._on_close(self)
+
+    def encode(self, sample: Sample) -> tuple[bytes, dict[str, str]]:
+        """Payload and headers of a sample; a JPEG is cut out by offset."""
+        headers = dict(self._headers)
+        payload, stamp_ns = sample.payload, sample.publish_ns
+        if headers[wire.ENCODING] == "jpeg":
+            view = read_compressed_image(payload)
+            stamp_ns = view.stamp_ns
+            if "jpeg" in view.format or "jpg" in view.format:
+                payload = payload[view.start : view.stop]
+            else:
+                headers[wire.ENCODING] = "cdr"
+        headers[wire.STAMP_NS] = str(stamp_ns)
+        if sample.seq is not None:
+            headers[wire.SEQ] = str(sample.seq)
+        return payload, headers
+
+
+class NatsTransport:
+    """See ``base.Transport``."""
+
+    name = "nats"
+
+    def __init__(self, settings: NatsSettings, inbound: Inbound, log: Log) -> None:
+        self._settings = settings
+        self._inbound = inbound
+        self._log = log
+        self._outbox: Outbox[Sample] = Outbox()
+        self._sinks: dict[Lane[Sample], NatsSink] = {}
+        self._telemetry: Client | None = None
+        self._commands: Client | None = None
+        self._link_up = False
+        self._complained = False
+        self._why = "connecting"
+        self.connected = asyncio.Event()
+        self.refusals = Refusals()
+        self.received = 0
+        self._sent = 0
+        self._offline = 0
+        self._oversize: dict[str, int] = {}
+
+    async def open(self) -> None:
+        """Connect; returns also while the server is away, the link then follows."""
+        settings = self._settings
+        self._outbox.bind(asyncio.get_running_loop())
+        self._telemetry = await connect(
+            settings.url,
+            f"{settings.robot} telemetry",
+            on_state=self._on_state,
+            credentials=settings.credentials,
+        )
+        self._commands = await connect(
+            settings.url,
+            f"{settings.robot} commands",
+            pending_bytes=NO_REPLAY,
+            credentials=settings.credentials,
+        )
+        await self._commands.subscribe(
+            wire.command_subject(settings.robot, ">"), cb=self._on_command
+        )
+
+    async def run(self) -> None:
+        """Send what the lanes hold until cancelled."""
+        while True:
+            await self._outbox.wait()
+            for lane, sample in self._outbox.drain():
+                sink = self._sinks.get(lane)
+                if sink is not None:
+                    await self._send(sink, sample)
+            await asyncio.sleep(0)  # the command connection's turn, however much waits here
+
+    def attach(self, topic: Topic, want: Want) -> NatsSink:
+        subject = wire.telemetry_subject(
+            self._settings.robot, topic.name, self._settings.namespace
+        )
+        sink = NatsSink(topic, subject, self._outbox, self._forget)
+        self._sinks[sink.lane] = sink
+        want(True)
+        return sink
+
+    def _forget(self, sink: NatsSink) -> None:
+        self._outbox.close_lane(sink.lane)
+        self._sinks.pop(sink.lane, None)
+
+    def health(self) -> Health:
+        values: dict[str, object] = {
+            "url": self._settings.url,
+            "sent": self._sent,
+            "dropped_offline": self._offline,
+            "dropped_slow": sum(lane.dropped for lane in self._outbox.lanes),
+            "dropped_oversize": sum(self._oversize.values()),
+            "commands": self.received,
+            "commands_refused": self.refusals.total(),
+        }
+        values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
+        if self.refusals.last:
+            values["last_refusal"] = self.refusals.last
+        message = "connected" if self._link_up else f"no link: {self._why}"
+        return Health(self._link_up, message, values)
+
+    async def aclose(self) -> None:
+        telemetry, self._telemetry = self._telemetry, None
+        commands, self._commands = self._commands, None
+        for client in (commands, telemetry):
+            if client is not None:
+                await client.close()
+
+    async def _send(self, sink: NatsSink, sample: Sample) -> None:
+        client = self._telemetry
+        if client is None or not client.is_connected:
+            sink.failed += 1
+            self._offline += 1
+            return
+        try:
+            payload, headers = sink.encode(sample)
+            await client.publish(sink.subject, payload, headers=headers)
+        except nats.errors.MaxPayloadError:
+            self._count_oversize(sink, len(sample.payload))
+        except (WireError, nats.errors.Error) as error:
+            sink.failed += 1
+            self._why = str(error)
+        else:
+            sink.sent += 1
+            self._sent += 1
+
+    def _count_oversize(self, sink: NatsSink, size: int) -> None:
+        sink.failed += 1
+        if sink.subject not in self._oversize:
+            self._log.warning(
+                f"{sink.topic.name}: a message of {size} bytes is over the server's max_payload "
+                "and was dropped. Fix: raise max_payload in the server's config"
+            )
+        self._oversize[sink.subject] = self._oversize.get(sink.subject, 0) + 1
+
+    async def _on_command(self, message: Msg) -> None:
+        """Judge one command and pass it on; whatever is wrong with it is counted, never raised."""
+        try:
+            self._take(message)
+            self.received += 1
+        except WireError as error:
+            if self.refusals.total() == 0:
+                self._log.warning(f"refused a command on {message.subject}: {error}")
+            self.refusals.count(error.reason, error.detail)
+
+    def _take(self, message: Msg) -> None:
+        path = wire.command_topic(self._settings.robot, message.subject)
+        if path == VELOCITY:
+            twist, envelope = wire.decode_velocity(message.data)
+            operator = (message.headers or {}).get(wire.OPERATOR, "")
+            if operator and not envelope.operator:
+                envelope = replace(envelope, operator=operator[:64])
+            self._inbound.velocity(self.name, twist, envelope)
+            return
+        if not self._inbound.accepts(path):
+            raise WireError("topic_not_allowed", path[:80])
+        headers = message.headers or {}
+        if wire.TYPE not in headers:
+            raise WireError("no_type", f"{path[:60]} without a {wire.TYPE} header")
+        encoding = headers.get(wire.ENCODING, "json")
+        self._inbound.message(path, headers[wire.TYPE], encoding, message.data)
+
+    def _on_state(self, connected: bool, why: str) -> None:
+        self._why = why
+        if connected:
+            self._log.info(f"connected to {self._settings.url}")
+            self.connected.set()
+        elif self._link_up or why != "disconnected":
+            self._say_once(f"no link to {self._settings.url} ({why}); trying on")
+        self._link_up = connected
+
+    def _say_once(self, line: str) -> None:
+        """Warn when the link goes, and once where there never was one."""
+        if self._link_up or not self._complained:
+            self._complained = True
+            self._log.warning(line)

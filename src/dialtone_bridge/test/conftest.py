@@ -1,0 +1,47 @@
+"""Fixtures of the bridge's tests; the parts are in ``bridge_rig``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+import pytest_asyncio
+
+from dialtone_core.aio import timeout
+from dialtone_core.natslink import connect
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bridge_rig import Peer, Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    yield made
+    made.close()
+
+
+@pytest_asyncio.fixture
+async def client(rig: Rig) -> AsyncIterator[nats.NATS]:
+    """A NATS client of the rig's server, which it starts."""
+    rig.start_server()
+    up = asyncio.Event()
+    made = await connect(
+        rig.nats_url, "test", on_state=lambda connected, _: connected and up.set()
+    )
+    async with timeout(10):
+        await up.wait()
+    yield made
+    await made.close()

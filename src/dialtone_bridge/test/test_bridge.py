@@ -1,0 +1,248 @@
+"""The bridge as a process, between real DDS, a real NATS server and real WebSocket clients."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from bridge_rig import Peer, Rig, until
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
+
+from dialtone_bridge.clients.foxglove_client import open_client
+from dialtone_core.paths import RobotFile
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20 + b"\xff\xd9"
+
+
+def picture() -> CompressedImage:
+    message = CompressedImage(format="jpeg", data=JPEG)
+    message.header.stamp.sec = 12
+    message.header.stamp.nanosec = 34
+    message.header.frame_id = "camera_front"
+    return message
+
+
+def values(array: DiagnosticArray, part: str) -> dict[str, str]:
+    for status in array.status:
+        if status.name == part:
+            return {each.key: each.value for each in status.values}
+    return {}
+
+
+async def refusals(heard: list[Any], total: int, part: str = "bridge: nats") -> dict[str, str]:
+    """The values of ``part`` once ``total`` commands were refused."""
+
+    def enough() -> dict[str, str] | None:
+        found = values(heard[-1], part) if heard else {}
+        return found if int(found.get("commands_refused", 0)) >= total else None
+
+    found: dict[str, str] = await until(enough)
+    return found
+
+
+async def test_a_topic_leaves_raw_with_its_headers(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge()
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    sent = String(data="hello")
+    publisher.publish(sent)
+    message = await inbox.next_msg(timeout=5)
+    assert message.data.startswith(serialize_message(sent))  # DDS pads to 4 bytes
+    assert message.headers is not None
+    assert message.headers["Dt-Type"] == "std_msgs/msg/String"
+    assert message.headers["Dt-Encoding"] == "cdr"
+    assert int(message.headers["Dt-Stamp-Ns"]) > 1_600_000_000_000_000_000
+    assert int(message.headers["Dt-Seq"]) >= 1
+
+
+async def test_a_picture_leaves_as_jpeg_with_its_capture_stamp(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge()
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.camera.front.image_raw.compressed")
+    publisher = peer.node.create_publisher(
+        CompressedImage, "camera/front/image_raw/compressed", 10
+    )
+    await until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(picture())
+    message = await inbox.next_msg(timeout=5)
+    assert message.data == JPEG
+    assert message.headers is not None
+    assert message.headers["Dt-Encoding"] == "jpeg"
+    assert message.headers["Dt-Stamp-Ns"] == "12000000034"
+
+
+async def test_json_drives_with_its_envelope(rig: Rig, peer: Peer, client: nats.NATS) -> None:
+    heard = peer.listen(TwistStamped, "cmd_vel/nats")
+    rig.start_bridge()
+    await rig.file()
+    await until(lambda: peer.node.count_publishers("cmd_vel/nats") > 0)
+    command = b'{"linear":{"x":0.4},"angular":{"z":0.1},"operator":"ada","seq":7,"ttl_ms":300}'
+    while not heard:
+        await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", command)
+        await asyncio.sleep(0.05)
+    assert heard[0].twist.linear.x == 0.4
+    assert heard[0].twist.angular.z == 0.1
+    assert heard[0].header.frame_id == "base_link?operator=ada&seq=7&ttl_ms=300"
+    assert heard[0].header.stamp.sec > 1_600_000_000
+
+
+async def test_bad_commands_are_named_and_move_nothing(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    heard = peer.listen(TwistStamped, "cmd_vel/nats")
+    reports = peer.listen(DiagnosticArray, "diagnostics")
+    bridge = rig.start_bridge()
+    await rig.file()
+    await until(lambda: peer.node.count_publishers("cmd_vel/nats") > 0)
+    bad = {
+        b'{"linear":{"x":NaN}}': "not_json",
+        b'{"linear":{"x":1e999}}': "not_json",
+        b'{"linear":{"x":"fast"}}': "not_number",
+        b'{"linear":{"x":0.4},': "not_json",
+        b"x" * 1_000_000: "too_big",
+        b'{"linaer":{"x":0.4}}': "unknown_field",
+        b"[]": "not_object",
+    }
+    subject = f"dt.{rig.robot}.cmd.cmd_vel"
+    for payload in bad:
+        await client.publish(subject, payload)
+    await client.publish(f"dt.{rig.robot}.cmd.rm_rf", b"{}")
+    found = await refusals(reports, len(bad) + 1)
+    assert {key.removeprefix("refused.") for key in found if key.startswith("refused.")} == {
+        *bad.values(),
+        "topic_not_allowed",
+    }
+    assert heard == []
+    assert bridge.process.poll() is None
+
+
+async def test_foxglove_sees_the_same_bytes_and_their_definition(rig: Rig, peer: Peer) -> None:
+    rig.start_bridge(nats_url="''")
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    async with open_client((await rig.file()).foxglove_url) as viewer:
+        channel = await viewer.wait_channel("/chatter")
+        assert (channel.encoding, channel.schema_encoding) == ("cdr", "ros2msg")
+        assert channel.schema_name == "std_msgs/msg/String"
+        assert "string data" in channel.schema
+        assert publisher.get_subscription_count() == 0
+        subscription = await viewer.subscribe("/chatter")
+        await until(lambda: publisher.get_subscription_count() > 0)
+        sent = String(data="hello")
+        publisher.publish(sent)
+        assert (await viewer.receive()).payload.startswith(serialize_message(sent))
+        await viewer.unsubscribe(subscription)
+        await until(lambda: publisher.get_subscription_count() == 0)
+
+
+@pytest.mark.parametrize("encoding", ["json", "cdr"])
+async def test_a_foxglove_panel_drives(rig: Rig, peer: Peer, encoding: str) -> None:
+    heard = peer.listen(Twist, "cmd_vel")
+    rig.start_bridge(nats_url="''")
+    twist = Twist()
+    twist.linear.x = 0.5
+    payload: Any = {"linear": {"x": 0.5, "y": 0, "z": 0}, "angular": {"x": 0, "y": 0, "z": 0}}
+    if encoding == "cdr":
+        payload = serialize_message(twist)
+    async with open_client((await rig.file()).foxglove_url) as panel:
+        channel = await panel.advertise("/cmd_vel", encoding=encoding)
+        while not heard:
+            await panel.publish(channel, payload)
+            await asyncio.sleep(0.05)
+        assert heard[-1] == twist
+    await until(lambda: heard[-1] == Twist())
+
+
+async def test_a_foxglove_client_may_not_publish_everywhere(rig: Rig, peer: Peer) -> None:
+    reports = peer.listen(DiagnosticArray, "diagnostics")
+    rig.start_bridge(nats_url="''")
+    async with open_client((await rig.file()).foxglove_url) as panel:
+        channel = await panel.advertise("/secret", "std_msgs/msg/String", "cdr")
+        assert await panel.wait_status("/secret")
+        await panel.publish(channel, serialize_message(String(data="x")))
+        found = await refusals(reports, 1, "bridge: foxglove")
+    assert found["refused.topic_not_allowed"] == "1"
+    assert peer.node.count_publishers("secret") == 0
+
+
+async def test_the_bridge_may_start_before_its_server(rig: Rig, peer: Peer) -> None:
+    bridge = rig.start_bridge()
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    await until(lambda: "trying on" in bridge.text())
+    assert RobotFile.read(rig.robot) is None
+    rig.start_server()
+    await rig.file()
+    listener = await nats.connect(rig.nats_url)
+    inbox = await listener.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await listener.flush()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(String(data="late"))
+    assert b"late" in (await inbox.next_msg(timeout=5)).data
+    await listener.close()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_the_runtime_file_lives_as_long_as_the_bridge(
+    rig: Rig, client: nats.NATS, signum: int
+) -> None:
+    bridge = rig.start_bridge()
+    found = await rig.file()
+    assert found.pid == bridge.process.pid
+    assert found.nats_url == rig.nats_url
+    assert found.foxglove_url.startswith("ws://127.0.0.1:")
+    assert bridge.stop(signum) == 0
+    assert RobotFile.read(rig.robot) is None
+
+
+async def test_a_foxglove_port_in_use_is_one_line_and_exit_2(rig: Rig, client: nats.NATS) -> None:
+    bridge = rig.start_bridge(foxglove_port=rig.port)
+    assert await asyncio.to_thread(bridge.process.wait, 15) == 2
+    lines = [line for line in bridge.text().splitlines() if "FATAL" in line]
+    assert len(lines) == 1
+    assert f":{rig.port}" in lines[0]
+    assert "Fix:" in lines[0]
+
+
+async def test_a_server_port_in_use_is_one_line_and_exit_2(rig: Rig, client: nats.NATS) -> None:
+    second = rig.start_server()
+    assert await asyncio.to_thread(second.process.wait, 15) == 2
+    assert second.text().count("\n") == 1
+    assert str(rig.port) in second.text()
+
+
+async def test_the_server_dies_with_whoever_started_it(rig: Rig) -> None:
+    script = (
+        "import subprocess, sys\n"
+        f"p = subprocess.Popen([sys.executable, '-m', 'dialtone_bridge.nats_server',"
+        f" '--robot', '{rig.robot}', '--port', '{rig.port}', '--ros-args', '-r', 'x:=y'])\n"
+        "print(p.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    command = Path(f"/proc/{pid}/cmdline")
+    await until(lambda: b"nats-server" in command.read_bytes())
+    parent.kill()
+    await parent.wait()
+    await until(lambda: not command.exists() or not command.read_bytes())
