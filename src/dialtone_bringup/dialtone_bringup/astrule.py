@@ -67,11 +67,12 @@ def _imports(path: Path, tree: ast.AST) -> Iterator[tuple[int, str]]:
     if may_import_ros(path):
         return
     for node in ast.walk(tree):
-        names: list[str] = []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
+        else:
+            names = [node.module] if node.module and not node.level else []
         for name in names:
             top = name.split(".")[0]
             if top in _ROS_PACKAGES or _INTERFACES.fullmatch(top):

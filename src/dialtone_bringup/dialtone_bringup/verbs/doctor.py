@@ -23,7 +23,9 @@ def doctor(
     """Examine this machine: versions, ports, cameras, serial ports, disk, memory, state folder.
 
     Changes nothing. [green]ok[/green] is good, [yellow]warn[/yellow] limits something and says
-    what, [red]fail[/red] keeps a robot from coming up; each with its fix. Exit code 1 after a fail.
+    what, [red]fail[/red] keeps a robot from coming up; each with its fix.
+
+    Exit codes: 0, or 1 where something fails.
     """
     findings = examine()
     good = all(finding.verdict is not Verdict.FAIL for finding in findings)
