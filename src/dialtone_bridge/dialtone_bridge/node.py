@@ -44,7 +44,9 @@ class Bridge:
         self._nats: NatsTransport | None = None
         self._foxglove: FoxgloveTransport | None = None
         if params.nats_url:
-            link = NatsSettings(self._robot, params.nats_url, params.nats_credentials, namespace)
+            link = NatsSettings(
+                self._robot, params.nats_url, params.nats_credentials, namespace, params.nats_leaf
+            )
             self._nats = NatsTransport(link, inbound, log)
             self._transports.append(self._nats)
         if params.foxglove_enabled:

@@ -48,9 +48,10 @@ class BridgeParams:
     robot: str = param("rover", "names the robot on NATS: a-z, 0-9 and _")
     nats_url: str = param("nats://127.0.0.1:4222", "server to connect to; empty is no NATS")
     nats_credentials: str = param("", "path of a .creds file; empty is none")
-    nats_eager: bool = param(
-        False, "send every route to NATS even where the server tells no subscriber"
-    )
+    nats_leaf: str = param(
+        "", "host:port of the server's leaf nodes, to learn which topics are wanted; "
+        "empty is the embedded server's own"
+    )  # fmt: skip
     foxglove_enabled: bool = param(True, "serve Foxglove")
     foxglove_host: str = param("127.0.0.1", "address to listen on; the protocol has no login")
     foxglove_port: int = param(8765, "port to listen on; 0 is any free one", minimum=0,

@@ -15,9 +15,12 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Health, Inbound, Log, SinkStats, Topic, Want
+from dialtone_bridge.transports.interest import InterestWatch, wants
 from dialtone_core import wire
+from dialtone_core.aio import TaskGroup
 from dialtone_core.cdr import read_compressed_image
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
@@ -35,6 +38,7 @@ class NatsSettings:
     url: str
     credentials: str = ""
     namespace: str = "/"
+    leaf: str = ""
 
 
 class NatsSink:
@@ -45,10 +49,12 @@ class NatsSink:
         topic: Topic,
         subject: str,
         outbox: Outbox[Sample],
+        want: Want,
         on_close: Callable[[NatsSink], None],
     ) -> None:
         self.topic = topic
         self.subject = subject
+        self.want = want
         self.sent = 0
         self.failed = 0
         self._on_close = on_close
@@ -100,6 +106,13 @@ class NatsTransport:
         self._link_up = False
         self._complained = False
         self._why = "connecting"
+        self._patterns: frozenset[str] | None = None
+        self._watch = InterestWatch(
+            self._leaf_address,
+            f"{settings.robot} interest",
+            f"dt.{settings.robot}.tlm",
+            self._on_interest,
+        )
         self.connected = asyncio.Event()
         self.refusals = Refusals()
         self.received = 0
@@ -128,7 +141,12 @@ class NatsTransport:
         )
 
     async def run(self) -> None:
-        """Send what the lanes hold until cancelled."""
+        """Send what the lanes hold, and follow what is wanted, until cancelled."""
+        async with TaskGroup() as group:
+            group.create_task(self._watch.run())
+            await self._send_all()
+
+    async def _send_all(self) -> None:
         while True:
             await self._outbox.wait()
             for lane, sample in self._outbox.drain():
@@ -141,10 +159,26 @@ class NatsTransport:
         subject = wire.telemetry_subject(
             self._settings.robot, topic.name, self._settings.namespace
         )
-        sink = NatsSink(topic, subject, self._outbox, self._forget)
+        sink = NatsSink(topic, subject, self._outbox, want, self._forget)
         self._sinks[sink.lane] = sink
-        want(True)
+        want(wants(self._patterns, subject))
         return sink
+
+    def _on_interest(self, patterns: frozenset[str] | None) -> None:
+        """Subscribe to what is wanted now and to nothing else."""
+        self._patterns = patterns
+        for sink in list(self._sinks.values()):
+            sink.want(wants(patterns, sink.subject))
+
+    def _leaf_address(self) -> tuple[str, int] | None:
+        """Where the server takes leaf nodes: as set, or as the embedded server wrote it."""
+        if self._settings.leaf:
+            host, _, port = self._settings.leaf.rpartition(":")
+            return host, int(port)
+        ports = ServerPorts.read(self._settings.robot)
+        if ports is None or ports.nats_url != self._settings.url:
+            return None
+        return HOST, ports.leaf_port
 
     def _forget(self, sink: NatsSink) -> None:
         self._outbox.close_lane(sink.lane)
@@ -153,6 +187,7 @@ class NatsTransport:
     def health(self) -> Health:
         values: dict[str, object] = {
             "url": self._settings.url,
+            "interest": self._watch.state,
             "sent": self._sent,
             "dropped_offline": self._offline,
             "dropped_slow": sum(lane.dropped for lane in self._outbox.lanes),
