@@ -44,10 +44,10 @@ def parse_arguments(argv: Sequence[str], cls: type[T], node: str, description: s
     options = parser.parse_args(own)
     values: dict[str, Any] = {}
     for file in [*([options.params_file] if options.params_file else []), *ros.files]:
-        values |= node_values(load_params_file(file), ros.full_name, str(file))
-        build(cls, values, where=str(file))
-    values |= ros.overrides
-    values.pop("use_sim_time", None)
+        found = node_values(load_params_file(file), ros.full_name, str(file))
+        build(cls, _own(found), where=str(file))
+        values |= found
+    values = _own(values | ros.overrides)
     values |= {
         leaf.name: _from_text(leaf, text)
         for leaf in declarations(cls)
@@ -100,6 +100,11 @@ def _parser(cls: type, node: str, description: str) -> argparse.ArgumentParser:
         text = f"{leaf.info.description}{bounds}; default {default}".replace("%", "%%")
         parser.add_argument(f"--{leaf.name.replace('_', '-')}", dest=leaf.name, help=text)
     return parser
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what launch gives to every node and only rclpy understands."""
+    return {name: value for name, value in values.items() if name != "use_sim_time"}
 
 
 def _from_text(leaf: Declaration, text: str) -> Any:

@@ -14,7 +14,8 @@ from pymavlink.dialects.v20 import common as mavlink
 BODY_FRAMES = (mavlink.MAV_FRAME_BODY_NED, mavlink.MAV_FRAME_BODY_OFFSET_NED)
 WORLD_FRAMES = (mavlink.MAV_FRAME_LOCAL_NED, mavlink.MAV_FRAME_LOCAL_OFFSET_NED)
 
-_POSITION, _VELOCITY, _ACCELERATION = 0x007, 0x038, 0x1C0
+#: Ignore bits. A rover is planar: z and vz say nothing, and the documented mask 0x5E7 ignores vz.
+_POSITION, _VELOCITY, _ACCELERATION = 0x003, 0x018, 0x1C0
 _YAW, _YAW_RATE = 0x400, 0x800
 
 _ATTITUDE_YAW_RATE, _ATTITUDE_THROTTLE, _ATTITUDE_ATTITUDE = 0x04, 0x40, 0x80
