@@ -349,7 +349,13 @@ def _params_class(reference: str) -> type | None:
     if not reference:
         return None
     module, _, name = reference.partition(":")
-    found: type = getattr(importlib.import_module(module), name)
+    try:
+        found: type = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise DialtoneError(
+            f"the settings class {reference} cannot be imported ({error})",
+            fix="build the workspace: ./dialtone does it by itself, else colcon build",
+        ) from error
     return found
 
 
