@@ -159,7 +159,7 @@ def node_values(tree: Mapping[str, Any], node: str, where: str) -> dict[str, Any
             raise ConfigError(
                 f"ros__parameters of {pattern} is no mapping", where=where, fix="indent it"
             )
-        _merge(values, section)
+        merge(values, section)
     return values
 
 
@@ -184,14 +184,15 @@ def _matches(pattern: str, node: str) -> bool:
     return len(parts) == len(names) and all(map(fnmatch.fnmatchcase, names, parts))
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Lay ``values`` over ``into``; a dotted name (``tunnel.command``) is a nested one."""
     for dotted, value in values.items():
         *path, leaf = str(dotted).split(".")
         at = into
         for step in path:
             at = at.setdefault(step, {})
         if isinstance(value, dict):
-            _merge(at.setdefault(leaf, {}), value)
+            merge(at.setdefault(leaf, {}), value)
         else:
             at[leaf] = value
 
