@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nats.errors
 import pytest
 
 from dialtone_core import natslink
@@ -119,3 +120,23 @@ async def test_a_missing_credentials_file_is_one_line(server: Server, tmp_path: 
 async def test_a_url_that_is_none_is_one_line() -> None:
     with pytest.raises(DialtoneError, match="nats://"):
         await natslink.connect("nats://127.0.0.1:port", "x")
+
+
+async def test_a_frame_arrives_as_a_message_with_headers(server: Server) -> None:
+    server.start()
+    states = States()
+    client = await natslink.connect(server.url, "framer", on_state=states)
+    await states.wait_for(True)
+    subscription = await client.subscribe("frames")
+    await client.flush()
+    head = natslink.frame_head({"Dt-Type": "std_msgs/msg/String"})
+    for payload in (b"", b"\x00\r\n\xff", b"x" * 300_000):
+        waiting = natslink.publish_frame(client, b"frames", head, b"Dt-Seq: 7\r\n", payload)
+        assert waiting > len(payload)
+        await natslink.flush_frames(client, wait=True)
+        message = await subscription.next_msg(timeout=5)
+        assert message.data == payload
+        assert message.headers == {"Dt-Type": "std_msgs/msg/String", "Dt-Seq": "7"}
+    with pytest.raises(nats.errors.MaxPayloadError):
+        natslink.publish_frame(client, b"frames", head, b"", b"x" * client.max_payload)
+    await client.close()

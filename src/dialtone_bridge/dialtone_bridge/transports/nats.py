@@ -24,10 +24,12 @@ from dialtone_core.aio import TaskGroup
 from dialtone_core.cdr import read_compressed_image
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
-from dialtone_core.natslink import NO_REPLAY, connect
+from dialtone_core.natslink import NO_REPLAY, connect, flush_frames, frame_head, publish_frame
 from dialtone_core.sample import Sample
 
 VELOCITY = "cmd_vel"
+#: How much may wait between the lanes and the socket.
+_AHEAD_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class NatsSink:
     ) -> None:
         self.topic = topic
         self.subject = subject
+        self.subject_bytes = subject.encode()
         self.want = want
         self.sent = 0
         self.failed = 0
         self._on_close = on_close
-        self._headers = {wire.TYPE: topic.type, wire.ENCODING: topic.route.encoding}
+        self._encoding = topic.route.encoding
+        self._heads = {
+            encoding: frame_head({wire.TYPE: topic.type, wire.ENCODING: encoding})
+            for encoding in {"cdr", self._encoding}
+        }
         self.lane: Lane[Sample] = outbox.open_lane(
             topic.name, topic.route.policy, topic.route.priority
         )
@@ -73,21 +80,21 @@ class NatsSink:
     def close(self) -> None:
         self._on_close(self)
 
-    def encode(self, sample: Sample) -> tuple[bytes, dict[str, str]]:
-        """Payload and headers of a sample; a JPEG is cut out by offset."""
-        headers = dict(self._headers)
-        payload, stamp_ns = sample.payload, sample.publish_ns
-        if headers[wire.ENCODING] == "jpeg":
+    def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
+        """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset."""
+        encoding, payload, stamp_ns = self._encoding, sample.payload, sample.publish_ns
+        if encoding == "jpeg":
             view = read_compressed_image(payload)
             stamp_ns = view.stamp_ns
             if "jpeg" in view.format or "jpg" in view.format:
                 payload = payload[view.start : view.stop]
             else:
-                headers[wire.ENCODING] = "cdr"
-        headers[wire.STAMP_NS] = str(stamp_ns)
-        if sample.seq is not None:
-            headers[wire.SEQ] = str(sample.seq)
-        return payload, headers
+                encoding = "cdr"
+        if sample.seq is None:
+            more = b"Dt-Stamp-Ns: %d\r\n" % stamp_ns
+        else:
+            more = b"Dt-Stamp-Ns: %d\r\nDt-Seq: %d\r\n" % (stamp_ns, sample.seq)
+        return self._heads[encoding], more, payload
 
 
 class NatsTransport:
@@ -119,6 +126,7 @@ class NatsTransport:
         self._sent = 0
         self._offline = 0
         self._oversize: dict[str, int] = {}
+        self._malformed = Refusals()
 
     async def open(self) -> None:
         """Connect; returns also while the server is away, the link then follows."""
@@ -149,10 +157,17 @@ class NatsTransport:
     async def _send_all(self) -> None:
         while True:
             await self._outbox.wait()
+            waiting = 0
             for lane, sample in self._outbox.drain():
                 sink = self._sinks.get(lane)
                 if sink is not None:
-                    await self._send(sink, sample)
+                    waiting = self._send(sink, sample)
+                if waiting > _AHEAD_BYTES:
+                    break
+            if waiting and self._telemetry is not None:
+                # Ahead of the socket by more than that, what waits stays in the lanes, where the
+                # routes' bounds and priorities hold.
+                await flush_frames(self._telemetry, waiting > _AHEAD_BYTES)
             await asyncio.sleep(0)  # the command connection's turn, however much waits here
 
     def attach(self, topic: Topic, want: Want) -> NatsSink:
@@ -192,6 +207,7 @@ class NatsTransport:
             "dropped_offline": self._offline,
             "dropped_slow": sum(lane.dropped for lane in self._outbox.lanes),
             "dropped_oversize": sum(self._oversize.values()),
+            "dropped_malformed": self._malformed.total(),
             "commands": self.received,
             "commands_refused": self.refusals.total(),
         }
@@ -208,23 +224,25 @@ class NatsTransport:
             if client is not None:
                 await client.close()
 
-    async def _send(self, sink: NatsSink, sample: Sample) -> None:
+    def _send(self, sink: NatsSink, sample: Sample) -> int:
+        """Queue one sample at the client; the bytes that wait there now."""
         client = self._telemetry
         if client is None or not client.is_connected:
             sink.failed += 1
             self._offline += 1
-            return
+            return 0
         try:
-            payload, headers = sink.encode(sample)
-            await client.publish(sink.subject, payload, headers=headers)
+            waiting = publish_frame(client, sink.subject_bytes, *sink.encode(sample))
         except nats.errors.MaxPayloadError:
             self._count_oversize(sink, len(sample.payload))
-        except (WireError, nats.errors.Error) as error:
+            return 0
+        except WireError as error:
             sink.failed += 1
-            self._why = str(error)
-        else:
-            sink.sent += 1
-            self._sent += 1
+            self._malformed.count(error.reason, f"{sink.topic.name} {error.detail}")
+            return 0
+        sink.sent += 1
+        self._sent += 1
+        return waiting
 
     def _count_oversize(self, sink: NatsSink, size: int) -> None:
         sink.failed += 1
