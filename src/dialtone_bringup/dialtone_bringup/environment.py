@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dialtone_bringup.prefixes import share
-from dialtone_core.paths import state_dir
+from dialtone_core.paths import make_state_dir, state_dir
 
 #: Fast DDS 2 (Jazzy) and Fast DDS 3 (Kilted on) ask for their profile under different names.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -37,6 +37,23 @@ def transport_environment(base: Mapping[str, str]) -> dict[str, str]:
         return {}
     profile = str(share("dialtone_bringup", "config", "fastdds.xml"))
     return dict.fromkeys(_PROFILE_VARIABLES, profile)
+
+
+def log_folder(robot: str) -> Path:
+    """``logs/<stamp>_<robot>``, with ``logs/latest`` pointing at it."""
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+    folder = make_state_dir("logs") / f"{stamp}_{robot}"
+    for number in range(1, 100):
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            folder = folder.with_name(f"{stamp}_{robot}_{number}")
+    latest = folder.with_name("latest")
+    fresh = folder.with_name(f".latest-{os.getpid()}")
+    fresh.symlink_to(folder.name)
+    fresh.replace(latest)
+    return folder
 
 
 def sweep_shared_memory(folder: Path = Path("/dev/shm")) -> int:

@@ -15,6 +15,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dialtone_bringup import preflight
 from dialtone_bringup.prefixes import find_executable, share
 from dialtone_core.config import build, load_params_file, node_values
@@ -84,6 +86,16 @@ class Graph:
     def full_name(self, node: NodeSpec) -> str:
         """``/robot2/bridge``: the name that sections of a params file match."""
         return f"{self.namespace.rstrip('/')}/{node.name}"
+
+    def write_parameters(self, node: NodeSpec, folder: Path) -> Path:
+        """A params file of what the graph decided for ``node``; given last, it wins.
+
+        A file and not ``-p``: it shows what ran, and nothing in it needs quoting.
+        """
+        path = folder / f"{node.name}.params.yaml"
+        section = {"ros__parameters": dict(node.parameters)}
+        path.write_text(yaml.safe_dump({self.full_name(node): section}), encoding="utf-8")
+        return path
 
 
 def profiles() -> dict[str, Path]:

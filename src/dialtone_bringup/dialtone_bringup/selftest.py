@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import orjson
-from dialtone_bridge.clients.foxglove_client import FoxgloveClient
 from dialtone_recorder.reader import episode_counts
 from nats.aio.msg import Msg
 
+from dialtone_bridge.clients.foxglove_client import FoxgloveClient
 from dialtone_bringup.rig import CAMERA, Operator, Rig, running
 from dialtone_core.errors import DialtoneError
 from dialtone_core.wire import SEQ

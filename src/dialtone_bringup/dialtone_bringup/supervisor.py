@@ -17,16 +17,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import yaml
-
-from dialtone_bringup.environment import child_environment, sweep_shared_memory
+from dialtone_bringup.environment import child_environment, log_folder, sweep_shared_memory
 from dialtone_bringup.graph import Graph, NodeSpec
 from dialtone_bringup.outlet import Outlet
 from dialtone_bringup.prefixes import find_executable
 from dialtone_bringup.terminal import Terminal
 from dialtone_core.aio import TaskGroup
 from dialtone_core.errors import DialtoneError
-from dialtone_core.paths import make_state_dir
 from dialtone_core.process import die_with_parent
 
 EXIT_GAVE_UP = 1
@@ -83,7 +80,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start everything at once; raises ``DialtoneError`` (nothing runs then)."""
-        self.logs = _log_folder(self.graph.robot)
+        self.logs = log_folder(self.graph.robot)
         colour = self._console is not None and self._console.colour
         self._env = child_environment(os.environ, self.logs, colour)
         self._commands = {node.name: self._command(node) for node in self.graph.nodes}
@@ -251,12 +248,7 @@ class Supervisor:
         for file in self.graph.params_files:
             arguments += ["--params-file", str(file)]
         if node.parameters:
-            decided = self.logs / f"{node.name}.params.yaml"
-            section = {"ros__parameters": dict(node.parameters)}
-            decided.write_text(
-                yaml.safe_dump({self.graph.full_name(node): section}), encoding="utf-8"
-            )
-            arguments += ["--params-file", str(decided)]
+            arguments += ["--params-file", str(self.graph.write_parameters(node, self.logs))]
         return arguments
 
     def _show(self, name: str, line: str) -> None:
@@ -316,20 +308,3 @@ def _signal_group(pid: int, signum: signal.Signals) -> None:
     if pid:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signum)
-
-
-def _log_folder(robot: str) -> Path:
-    """``logs/<stamp>_<robot>``, with ``logs/latest`` pointing at it."""
-    stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
-    folder = make_state_dir("logs") / f"{stamp}_{robot}"
-    for number in range(1, 100):
-        try:
-            folder.mkdir()
-            break
-        except FileExistsError:
-            folder = folder.with_name(f"{stamp}_{robot}_{number}")
-    latest = folder.with_name("latest")
-    fresh = folder.with_name(f".latest-{os.getpid()}")
-    fresh.symlink_to(folder.name)
-    fresh.replace(latest)
-    return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -23,7 +24,7 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from dialtone_bringup.environment import sweep_shared_memory, transport_environment
+from dialtone_bringup.environment import log_folder, sweep_shared_memory, transport_environment
 from dialtone_bringup.graph import Graph, NodeSpec, Options, resolve
 from dialtone_bringup.prefixes import find_executable
 from launch import LaunchContext, LaunchDescription
@@ -63,11 +64,12 @@ def _robot(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     transport = transport_environment(os.environ)
     environment = [SetEnvironmentVariable(name, value) for name, value in transport.items()]
     where = f"{graph.robot}: Foxglove {graph.foxglove_url}, NATS {graph.nats_url}"
-    processes = [_process(graph, node) for node in graph.nodes]
+    logs = log_folder(graph.robot)
+    processes = [_process(graph, node, logs) for node in graph.nodes]
     return [*environment, LogInfo(msg=where), *processes]
 
 
-def _process(graph: Graph, node: NodeSpec) -> LaunchDescriptionEntity:
+def _process(graph: Graph, node: NodeSpec, logs: Path) -> LaunchDescriptionEntity:
     common = {
         "name": node.name,
         "output": "both",
@@ -80,13 +82,15 @@ def _process(graph: Graph, node: NodeSpec) -> LaunchDescriptionEntity:
     if not node.ros_args:
         path = find_executable(node.package, node.executable)
         return ExecuteProcess(cmd=[str(path), *node.arguments], **common)
-    parameters: list[str | dict[str, object]] = [str(file) for file in graph.params_files]
+    parameters = [str(file) for file in graph.params_files]
+    if node.parameters:
+        parameters.append(str(graph.write_parameters(node, logs)))
     return Node(
         package=node.package,
         executable=node.executable,
         namespace=graph.namespace,
         arguments=list(node.arguments),
-        parameters=[*parameters, dict(node.parameters)] if node.parameters else parameters,
+        parameters=parameters,
         remappings=list(node.remappings),
         **common,
     )
