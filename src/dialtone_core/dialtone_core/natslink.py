@@ -32,6 +32,9 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 0.1, 2.0
 #: A server that refused our credentials is not asked again sooner, so that no lockout follows.
 _REFUSED_WAIT_S = 15.0
 
+#: Closing flushes what waits; a server that does not read must not hold up the end.
+_CLOSE_S = 1.0
+
 
 class _Patient(Client):  # type: ignore[misc]
     """A ``nats.NATS`` that never gives up, from the first attempt on.
@@ -160,7 +163,14 @@ async def _first_of(
             task.cancel()
             await asyncio.wait({task})
             client.hang_up()
-        await close()
+        # In a task of its own: where the library is in the middle of reconnecting, its close ends
+        # with the cancellation of that, which is not the caller's.
+        closing = asyncio.create_task(close())
+        await asyncio.wait({closing}, timeout=_CLOSE_S)
+        if closing.done() and not closing.cancelled():
+            closing.exception()
+        else:
+            client.hang_up()
 
     client.close = close_all
     try:

@@ -140,3 +140,17 @@ async def test_a_frame_arrives_as_a_message_with_headers(server: Server) -> None
     with pytest.raises(nats.errors.MaxPayloadError):
         natslink.publish_frame(client, b"frames", head, b"", b"x" * client.max_payload)
     await client.close()
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.001, 0.05])
+async def test_closing_while_the_server_goes_raises_nothing(
+    server: Server, delay_s: float
+) -> None:
+    server.start()
+    states = States()
+    client = await natslink.connect(server.url, "leaving", on_state=states)
+    await states.wait_for(True)
+    server.kill()
+    await asyncio.sleep(delay_s)
+    async with timeout(3):
+        await client.close()
