@@ -22,6 +22,6 @@ setup(
             "bridge_node = dialtone_bridge.node:main",
             "nats_server = dialtone_bridge.nats_server:main",
         ],
-        "dialtone.verbs": [],
+        "dialtone.verbs": ["routes = dialtone_bridge.verbs.routes:routes"],
     },
 )

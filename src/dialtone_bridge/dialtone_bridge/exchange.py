@@ -74,7 +74,7 @@ class Flow:
         self.sinks.clear()
 
     def report(self) -> FlowReport:
-        sinks = {name: sink.stats() for name, sink in self.sinks.items()}
+        sinks = {name: sink.stats() for name, sink in dict(self.sinks).items()}
         subscribed = self._subscription is not None
         return FlowReport(
             self.topic.name, self.topic.type, self.topic.route, subscribed, self.stats, sinks
@@ -153,8 +153,9 @@ class Exchange:
             flow.close()
 
     def reports(self) -> list[FlowReport]:
-        """A row for each topic, by name. A copy: the rows stay as they are."""
-        return [self._flows[name].report() for name in sorted(self._flows)]
+        """A row for each topic, by name. From any thread."""
+        flows = dict(self._flows)
+        return [flows[name].report() for name in sorted(flows)]
 
     def measure(self) -> None:
         """Take the rates since the last call; once a second or slower."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 
 from rclpy.node import Node
 
+from dialtone_bridge import ros_reports, services
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.params import BridgeParams
 from dialtone_bridge.ros_sink import RosInbound
@@ -20,7 +20,6 @@ from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import TaskGroup
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
-from dialtone_ros.diagnostics import Diagnostics, Level, Report
 from dialtone_ros.runtime import run_async
 
 
@@ -68,7 +67,9 @@ class Bridge:
         """Open everything and carry messages until ``stop``."""
         for transport in self._transports:
             await transport.open()
-        self._add_diagnostics()
+        if self._nats is not None:
+            await self._nats.serve(services.PACKAGE, services.handlers(self._exchange))
+        ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
         self._source.start(self._exchange)
         async with TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in self._transports]
@@ -97,35 +98,6 @@ class Bridge:
             nats_credentials=self._params.nats_credentials,
         )
         self._file.write()
-
-    def _add_diagnostics(self) -> None:
-        diagnostics = Diagnostics(self._node, hardware_id=self._robot)
-        for transport in self._transports:
-            diagnostics.add(transport.name, _health_of(transport))
-        diagnostics.add("topics", self._topics)
-
-    def _topics(self) -> Report:
-        self._exchange.measure()
-        rows = self._exchange.reports()
-        dropped = sum(sink.dropped for row in rows for sink in row.sinks.values())
-        values = {
-            "known": len(rows),
-            "subscribed": sum(row.subscribed for row in rows),
-            "messages": sum(row.stats.messages for row in rows),
-            "bytes": sum(row.stats.bytes for row in rows),
-            "skipped": sum(row.stats.skipped for row in rows),
-            "dropped": dropped,
-        }
-        return Report(values=values)
-
-
-def _health_of(transport: Transport) -> Callable[[], Report]:
-    def report() -> Report:
-        health = transport.health()
-        level = Level.OK if health.ok else Level.WARN
-        return Report(level, health.message, health.values)
-
-    return report
 
 
 async def _main(node: Node, params: BridgeParams, stop: asyncio.Event) -> None:

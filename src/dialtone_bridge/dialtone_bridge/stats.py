@@ -38,8 +38,9 @@ class FlowStats:
     bytes: int = 0
     skipped: int = 0
     last_ns: int = 0
-    _mark: tuple[int, int] = (0, 0)
     rate_hz: float = 0.0
+    bytes_per_s: float = 0.0
+    _mark: tuple[int, int, int] = (0, 0, 0)
 
     def count(self, size: int, receive_ns: int) -> None:
         """One message of ``size`` bytes, received at wall clock ``receive_ns``."""
@@ -49,10 +50,11 @@ class FlowStats:
 
     def measure(self, now_ns: int) -> float:
         """Messages a second since the last call (monotonic ``now_ns``)."""
-        at_ns, messages = self._mark
+        at_ns, messages, size = self._mark
         if at_ns and now_ns > at_ns:
             self.rate_hz = (self.messages - messages) * NS_PER_S / (now_ns - at_ns)
-        self._mark = (now_ns, self.messages)
+            self.bytes_per_s = (self.bytes - size) * NS_PER_S / (now_ns - at_ns)
+        self._mark = (now_ns, self.messages, self.bytes)
         return self.rate_hz
 
 

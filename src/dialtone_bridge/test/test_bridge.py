@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from pathlib import Path
@@ -10,14 +11,19 @@ from typing import Any
 
 import nats
 import pytest
+import typer
 from bridge_rig import Peer, Rig, until
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
+from typer.testing import CliRunner
 
 from dialtone_bridge.clients.foxglove_client import open_client
+from dialtone_bridge.verbs.routes import routes
+from dialtone_core.aio import timeout
+from dialtone_core.errors import DialtoneError
 from dialtone_core.paths import RobotFile
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20 + b"\xff\xd9"
@@ -246,3 +252,40 @@ async def test_the_server_dies_with_whoever_started_it(rig: Rig) -> None:
     parent.kill()
     await parent.wait()
     await until(lambda: not command.exists() or not command.read_bytes())
+
+
+async def test_the_table_of_routes_is_told_with_live_rates(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge()
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    await rig.file()
+    await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await until(lambda: publisher.get_subscription_count() == 1)
+    peer.node.create_timer(0.02, lambda: publisher.publish(String(data="x" * 100)))
+    rows: dict[str, Any] = {}
+    async with timeout(15):
+        while not 40 < rows.get("/chatter", {}).get("rate_hz", 0) < 60:
+            reply = await client.request(f"dt.{rig.robot}.srv.bridge.routes", b"{}", timeout=5)
+            answer = json.loads(reply.data)
+            assert answer["ok"]
+            rows = {row["topic"]: row for row in answer["routes"]}
+            await asyncio.sleep(0.1)
+    assert rows["/chatter"]["subscribed"]
+    assert rows["/chatter"]["transports"]["nats"]["sent"] > 0
+    assert rows["/chatter"]["age_s"] < 1
+    assert not rows["/diagnostics"]["subscribed"]
+    shown = await asyncio.to_thread(CliRunner().invoke, _app(), ["--robot", rig.robot, "--json"])
+    assert {row["topic"] for row in json.loads(shown.output)["routes"]} >= {"/chatter"}
+
+
+def test_routes_of_a_robot_that_is_not_there_is_one_line() -> None:
+    shown = CliRunner().invoke(_app(), ["--robot", "nobody"])
+    assert isinstance(shown.exception, DialtoneError)
+    assert "dialtone up" in str(shown.exception)
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(routes)
+    return app

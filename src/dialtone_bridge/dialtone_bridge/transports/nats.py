@@ -8,7 +8,7 @@ nats-py would deliver the stale buffer after a reconnect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import nats.errors
@@ -17,14 +17,21 @@ from nats.aio.msg import Msg
 
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Refusals
-from dialtone_bridge.transports.base import Health, Inbound, Log, SinkStats, Topic, Want
+from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import InterestWatch, wants
-from dialtone_core import wire
+from dialtone_bridge.transports.nats_sink import NatsSink
+from dialtone_core import __version__, wire
 from dialtone_core.aio import TaskGroup
-from dialtone_core.cdr import read_compressed_image
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
-from dialtone_core.natslink import NO_REPLAY, connect, flush_frames, frame_head, publish_frame
+from dialtone_core.natslink import (
+    NO_REPLAY,
+    Handler,
+    connect,
+    flush_frames,
+    publish_frame,
+    serve,
+)
 from dialtone_core.sample import Sample
 
 VELOCITY = "cmd_vel"
@@ -41,60 +48,6 @@ class NatsSettings:
     credentials: str = ""
     namespace: str = "/"
     leaf: str = ""
-
-
-class NatsSink:
-    """One topic on its way to a subject; the sending task of the transport reads its lane."""
-
-    def __init__(
-        self,
-        topic: Topic,
-        subject: str,
-        outbox: Outbox[Sample],
-        want: Want,
-        on_close: Callable[[NatsSink], None],
-    ) -> None:
-        self.topic = topic
-        self.subject = subject
-        self.subject_bytes = subject.encode()
-        self.want = want
-        self.sent = 0
-        self.failed = 0
-        self._on_close = on_close
-        self._encoding = topic.route.encoding
-        self._heads = {
-            encoding: frame_head({wire.TYPE: topic.type, wire.ENCODING: encoding})
-            for encoding in {"cdr", self._encoding}
-        }
-        self.lane: Lane[Sample] = outbox.open_lane(
-            topic.name, topic.route.policy, topic.route.priority
-        )
-
-    def put(self, sample: Sample) -> None:
-        self.lane.put(sample, len(sample.payload))
-
-    def stats(self) -> SinkStats:
-        dropped = self.lane.dropped + self.failed
-        return SinkStats(self.sent, dropped, len(self.lane))
-
-    def close(self) -> None:
-        self._on_close(self)
-
-    def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
-        """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset."""
-        encoding, payload, stamp_ns = self._encoding, sample.payload, sample.publish_ns
-        if encoding == "jpeg":
-            view = read_compressed_image(payload)
-            stamp_ns = view.stamp_ns
-            if "jpeg" in view.format or "jpg" in view.format:
-                payload = payload[view.start : view.stop]
-            else:
-                encoding = "cdr"
-        if sample.seq is None:
-            more = b"Dt-Stamp-Ns: %d\r\n" % stamp_ns
-        else:
-            more = b"Dt-Stamp-Ns: %d\r\nDt-Seq: %d\r\n" % (stamp_ns, sample.seq)
-        return self._heads[encoding], more, payload
 
 
 class NatsTransport:
@@ -147,6 +100,12 @@ class NatsTransport:
         await self._commands.subscribe(
             wire.command_subject(settings.robot, ">"), cb=self._on_command
         )
+
+    async def serve(self, package: str, handlers: Mapping[str, Handler]) -> None:
+        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``; once open."""
+        if self._commands is None:
+            raise RuntimeError("open the transport before serving on it")
+        await serve(self._commands, self._settings.robot, package, __version__, dict(handlers))
 
     async def run(self) -> None:
         """Send what the lanes hold, and follow what is wanted, until cancelled."""

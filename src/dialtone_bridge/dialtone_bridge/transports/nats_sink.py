@@ -1,0 +1,66 @@
+"""One topic on its way to a NATS subject: its lane, its headers, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dialtone_bridge.transports.base import SinkStats, Topic, Want
+from dialtone_core import wire
+from dialtone_core.cdr import read_compressed_image
+from dialtone_core.delivery import Lane, Outbox
+from dialtone_core.natslink import frame_head
+from dialtone_core.sample import Sample
+
+
+class NatsSink:
+    """See ``base.Sink``; the sending task of the transport reads its lane."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        subject: str,
+        outbox: Outbox[Sample],
+        want: Want,
+        on_close: Callable[[NatsSink], None],
+    ) -> None:
+        self.topic = topic
+        self.subject = subject
+        self.subject_bytes = subject.encode()
+        self.want = want
+        self.sent = 0
+        self.failed = 0
+        self._on_close = on_close
+        self._encoding = topic.route.encoding
+        self._heads = {
+            encoding: frame_head({wire.TYPE: topic.type, wire.ENCODING: encoding})
+            for encoding in {"cdr", self._encoding}
+        }
+        self.lane: Lane[Sample] = outbox.open_lane(
+            topic.name, topic.route.policy, topic.route.priority
+        )
+
+    def put(self, sample: Sample) -> None:
+        self.lane.put(sample, len(sample.payload))
+
+    def stats(self) -> SinkStats:
+        dropped = self.lane.dropped + self.failed
+        return SinkStats(self.sent, dropped, len(self.lane))
+
+    def close(self) -> None:
+        self._on_close(self)
+
+    def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
+        """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset."""
+        encoding, payload, stamp_ns = self._encoding, sample.payload, sample.publish_ns
+        if encoding == "jpeg":
+            view = read_compressed_image(payload)
+            stamp_ns = view.stamp_ns
+            if "jpeg" in view.format or "jpg" in view.format:
+                payload = payload[view.start : view.stop]
+            else:
+                encoding = "cdr"
+        if sample.seq is None:
+            more = b"Dt-Stamp-Ns: %d\r\n" % stamp_ns
+        else:
+            more = b"Dt-Stamp-Ns: %d\r\nDt-Seq: %d\r\n" % (stamp_ns, sample.seq)
+        return self._heads[encoding], more, payload
