@@ -18,7 +18,7 @@ setup(
     description="Episodes: durable MCAP recording that ros2 bag and rosbags read",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["recorder_node = dialtone_recorder.node:main"],
         "dialtone.verbs": [],
     },
 )

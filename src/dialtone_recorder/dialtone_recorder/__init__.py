@@ -1,0 +1,1 @@
+"""Episodes: durable MCAP recording that ros2 bag and rosbags read."""

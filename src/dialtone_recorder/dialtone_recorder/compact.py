@@ -1,0 +1,168 @@
+"""Rewriting a recorded file as ``ros2 bag`` wants it: chunked, compressed, indexed.
+
+Message records are copied as bytes, never rebuilt: a file of a million small messages is bound by
+that loop. Memory stays at a few chunks whatever the file's size.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+from mcap.data_stream import RecordBuilder
+from mcap.opcode import Opcode
+from mcap.records import Chunk, ChunkIndex, Header, Metadata, MetadataIndex
+from mcap.writer import MCAP0_MAGIC
+
+from dialtone_core.errors import DialtoneError
+from dialtone_recorder.rawfile import (
+    MESSAGE_HEAD,
+    Contents,
+    closing,
+    open_raw,
+    records,
+)
+
+CHUNK_BYTES = 1 << 20
+_INDEX_HEAD = struct.Struct("<BQHI")
+
+
+class _Chunker:
+    """Collects records until a chunk is full, then writes it with its message indexes."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.contents = Contents()
+        self.indexes: list[ChunkIndex] = []
+        self._out = out
+        self._compress = zstandard.ZstdCompressor(level=1).compress
+        self._clear()
+
+    def _clear(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._entries: dict[int, list[int]] = {}
+        self._start_ns = 1 << 63
+        self._end_ns = 0
+
+    def add(self, opcode: int, head: bytes, body: bytes) -> None:
+        if opcode == Opcode.MESSAGE:
+            channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
+            self.contents.count(channel, log_ns)
+            entries = self._entries.get(channel)
+            if entries is None:
+                entries = self._entries[channel] = []
+            entries.append(log_ns)
+            entries.append(self._size)
+            if log_ns < self._start_ns:
+                self._start_ns = log_ns
+            if log_ns > self._end_ns:
+                self._end_ns = log_ns
+        else:
+            self.contents.add(opcode, body)
+        self._parts += (head, body)
+        self._size += 9 + len(body)
+        if self._size >= CHUNK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the chunk; schemas and channels without a message go outside of one."""
+        data = b"".join(self._parts)
+        if not self._entries:
+            self._out.write(data)
+            self._clear()
+            return
+        compressed = self._compress(data)
+        build = RecordBuilder()
+        Chunk(
+            compression="zstd", data=compressed, message_start_time=self._start_ns,
+            message_end_time=self._end_ns, uncompressed_crc=zlib.crc32(data),
+            uncompressed_size=len(data),
+        ).write(build)  # fmt: skip
+        record = build.end()
+        at = self._out.tell()
+        self._out.write(record)
+        offsets, index_bytes = self._write_message_indexes(at + len(record))
+        self.indexes.append(
+            ChunkIndex(
+                chunk_start_offset=at, chunk_length=len(record), compression="zstd",
+                compressed_size=len(compressed), uncompressed_size=len(data),
+                message_start_time=self._start_ns, message_end_time=self._end_ns,
+                message_index_offsets=offsets, message_index_length=index_bytes,
+            )
+        )  # fmt: skip
+        self._clear()
+
+    def _write_message_indexes(self, at: int) -> tuple[dict[int, int], int]:
+        """One MessageIndex a channel: (log time, offset in the chunk), as in the specification."""
+        offsets: dict[int, int] = {}
+        began = at
+        for channel, entries in self._entries.items():
+            size = len(entries) * 8
+            offsets[channel] = at
+            self._out.write(
+                _INDEX_HEAD.pack(Opcode.MESSAGE_INDEX, size + 6, channel, size)
+                + struct.pack(f"<{len(entries)}Q", *entries)
+            )
+            at += _INDEX_HEAD.size + size
+        return offsets, at - began
+
+
+def compact(source: Path, target: Path, metadata: Mapping[str, Mapping[str, str]]) -> Contents:
+    """Write ``source`` (unchunked, sealed or cut) as ``target``: chunked, zstd, indexed.
+
+    ``metadata`` are MCAP metadata records by name. The target is on the disk when this returns;
+    it is made anew, and left behind half when this raises.
+    """
+    file, size = open_raw(source)
+    with file, target.open("wb", buffering=1 << 20) as out:
+        out.write(MCAP0_MAGIC)
+        head = RecordBuilder()
+        Header("ros2", "dialtone").write(head)
+        out.write(head.end())
+        chunker = _Chunker(out)
+        for opcode, start, body in records(file, size):
+            if opcode not in (Opcode.HEADER, Opcode.METADATA):
+                chunker.add(opcode, start, body)
+        chunker.flush()
+        indexes = _write_metadata(out, metadata)
+        chunker.contents.metadata = len(indexes)
+        out.write(closing(out.tell(), chunker.contents, chunker.indexes, indexes))
+        out.flush()
+        os.fdatasync(out.fileno())
+    return chunker.contents
+
+
+def _write_metadata(
+    out: BinaryIO, metadata: Mapping[str, Mapping[str, str]]
+) -> list[MetadataIndex]:
+    indexes = []
+    for name, values in metadata.items():
+        build = RecordBuilder()
+        Metadata(name=name, metadata=dict(values)).write(build)
+        record = build.end()
+        indexes.append(MetadataIndex(offset=out.tell(), length=len(record), name=name))
+        out.write(record)
+    return indexes
+
+
+def replace_compacted(path: Path, metadata: Mapping[str, Mapping[str, str]], expected: int) -> int:
+    """Compact ``path`` in place, atomically; returns the new size in bytes.
+
+    Raises ``DialtoneError``, leaving ``path`` as it was, when the copy does not hold exactly
+    ``expected`` messages.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    contents = compact(path, temporary, metadata)
+    if contents.messages != expected:
+        temporary.unlink()
+        raise DialtoneError(
+            f"holds {contents.messages} messages where {expected} were written",
+            where=str(path), fix="the unindexed file stays; check the disk",
+        )  # fmt: skip
+    temporary.replace(path)
+    return path.stat().st_size

@@ -1,0 +1,69 @@
+"""What the recorder can be told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dialtone_core.config import param
+
+
+@dataclass(frozen=True)
+class RecorderParams:
+    """Parameters of the node ``recorder``. Sizes are MB of 10^6 bytes."""
+
+    robot: str = param("rover", "robot's name: in NATS subjects and in every episode's name")
+    directory: str = param("", "where episodes lie; empty is $DIALTONE_HOME/episodes")
+    nats_url: str = param("", "server that carries the control services; empty is ROS only")
+    nats_credentials: str = param("", "path of a NATS credentials file; empty is none")
+    autostart: bool = param(False, "begin an episode as soon as the node is up")
+    task: str = param("", "task written into an episode whose start names none")
+    topics_allow: tuple[str, ...] = param(
+        (".*",), "regular expressions; a topic is recorded when its whole name matches one"
+    )
+    topics_deny: tuple[str, ...] = param(
+        (), "regular expressions that win over topics_allow, never over the command topics"
+    )
+    types_deny: tuple[str, ...] = param(
+        (), "regular expressions of message types that are not recorded"
+    )
+    discovery_period_s: float = param(
+        0.5,
+        "how often new topics are looked for while recording",
+        unit="s",
+        minimum=0.1,
+        maximum=60,
+    )
+    history_depth: int = param(
+        1000, "messages that DDS may hold for us per topic", minimum=1, maximum=100_000
+    )
+    fsync_period_s: float = param(
+        0.5, "at most so much is lost in a power cut", unit="s", minimum=0.05, maximum=60
+    )
+    queue_messages: int = param(
+        200_000, "messages that may wait for the disk", minimum=100, maximum=10_000_000
+    )
+    queue_mb: int = param(
+        128, "bytes that may wait for the disk", unit="MB", minimum=1, maximum=8192
+    )
+    min_free_mb: int = param(
+        500, "free disk below which an episode is closed; a warning comes at twice that",
+        unit="MB", minimum=0,
+    )  # fmt: skip
+    split_mb: int = param(0, "begin another file at this size; 0 is never", unit="MB", minimum=0)
+    split_s: float = param(
+        0.0, "begin another file after this long; 0 is never", unit="s", minimum=0
+    )
+    preroll_s: float = param(
+        0.0,
+        "keep so much of the past ready for a start; 0 is none",
+        unit="s",
+        minimum=0,
+        maximum=600,
+    )
+    preroll_mb: int = param(
+        64, "most memory that the past may take", unit="MB", minimum=1, maximum=8192
+    )
+    close_budget_s: float = param(
+        1.5, "how long the end of the node waits for the index of an episode",
+        unit="s", minimum=0, maximum=60,
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Reading an unchunked MCAP that may end anywhere, and putting a proper end to it.
+
+Records are ``opcode u8, length u64, body`` (MCAP specification, "Records"). A file of a killed
+recorder ends in the middle of one; after a power cut its tail may be zeros.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from mcap.data_stream import ReadDataStream, RecordBuilder
+from mcap.opcode import Opcode
+from mcap.records import (
+    Channel,
+    ChunkIndex,
+    DataEnd,
+    Footer,
+    McapRecord,
+    MetadataIndex,
+    Schema,
+    Statistics,
+    SummaryOffset,
+)
+from mcap.writer import MCAP0_MAGIC
+
+from dialtone_core.errors import DialtoneError
+
+_HEAD = struct.Struct("<BQ")
+MESSAGE_HEAD = struct.Struct("<HIQQ")
+_DATA = frozenset([Opcode.HEADER, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.METADATA])
+
+
+def records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (opcode, head, body) of each whole data record; stop at the first that is not one.
+
+    ``file`` stands behind the magic. After the last record ``file.tell()`` lies behind what was
+    read, so callers count lengths themselves.
+    """
+    at = file.tell()
+    while True:
+        head = file.read(9)
+        if len(head) < 9:
+            return
+        opcode, length = _HEAD.unpack(head)
+        if opcode not in _DATA or at + 9 + length > size:
+            return
+        body = file.read(length)
+        at += 9 + length
+        yield opcode, head, body
+
+
+def open_raw(path: Path) -> tuple[BinaryIO, int]:
+    """Open for ``records``: the file behind its magic, and its size; raises ``DialtoneError``."""
+    try:
+        file = path.open("rb", buffering=1 << 20)
+    except OSError as error:
+        raise DialtoneError(
+            f"cannot read it ({error.strerror})", where=str(path), fix="check the path"
+        ) from error
+    if file.read(8) != MCAP0_MAGIC:
+        file.close()
+        raise DialtoneError(
+            "no MCAP file: its first 8 bytes are not the magic", where=f"{path}: offset 0",
+            fix="it cannot be recovered; remove it",
+        )  # fmt: skip
+    return file, os.fstat(file.fileno()).st_size
+
+
+@dataclass(slots=True)
+class Contents:
+    """What the data section of a file holds, and where its last whole record ends."""
+
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+    messages: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+    metadata: int = 0
+    end_offset: int = 8
+
+    def count(self, channel: int, log_ns: int) -> None:
+        if self.messages:
+            self.start_ns = min(self.start_ns, log_ns)
+            self.end_ns = max(self.end_ns, log_ns)
+        else:
+            self.start_ns = self.end_ns = log_ns
+        self.counts[channel] = self.counts.get(channel, 0) + 1
+        self.messages += 1
+
+    def add(self, opcode: int, body: bytes) -> None:
+        """Note a schema, a channel or a message."""
+        if opcode == Opcode.MESSAGE:
+            channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
+            self.count(channel, log_ns)
+        elif opcode == Opcode.SCHEMA:
+            schema = Schema.read(ReadDataStream(BytesIO(body)))
+            self.schemas[schema.id] = schema
+        elif opcode == Opcode.CHANNEL:
+            channel_record = Channel.read(ReadDataStream(BytesIO(body)))
+            self.channels[channel_record.id] = channel_record
+        elif opcode == Opcode.METADATA:
+            self.metadata += 1
+
+    def statistics(self, chunks: int = 0) -> Statistics:
+        return Statistics(
+            attachment_count=0,
+            channel_count=len(self.channels),
+            channel_message_counts=self.counts,
+            chunk_count=chunks,
+            message_count=self.messages,
+            message_end_time=self.end_ns,
+            message_start_time=self.start_ns,
+            metadata_count=self.metadata,
+            schema_count=len(self.schemas),
+        )
+
+
+def closing(
+    at: int,
+    contents: Contents,
+    chunks: list[ChunkIndex] | None = None,
+    metadata: list[MetadataIndex] | None = None,
+) -> bytes:
+    """Everything from DataEnd to the last magic, for a data section that ends at ``at``."""
+    end = RecordBuilder()
+    DataEnd(0).write(end)
+    data_end = end.end()
+    start = at + len(data_end)
+    summary = RecordBuilder()
+    offsets: list[SummaryOffset] = []
+    groups: list[tuple[Opcode, list[McapRecord]]] = [
+        (Opcode.SCHEMA, list(contents.schemas.values())),
+        (Opcode.CHANNEL, list(contents.channels.values())),
+        (Opcode.STATISTICS, [contents.statistics(len(chunks or []))]),
+        (Opcode.CHUNK_INDEX, list(chunks or [])),
+        (Opcode.METADATA_INDEX, list(metadata or [])),
+    ]
+    for opcode, group in groups:
+        began = summary.count
+        for record in group:
+            record.write(summary)
+        if summary.count > began:
+            offsets.append(SummaryOffset(opcode, start + began, summary.count - began))
+    offset_start = start + summary.count
+    for offset in offsets:
+        offset.write(summary)
+    body = summary.end()
+    crc = zlib.crc32(
+        struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offset_start), zlib.crc32(body)
+    )
+    footer = RecordBuilder()
+    Footer(summary_start=start, summary_offset_start=offset_start, summary_crc=crc).write(footer)
+    return data_end + body + footer.end() + MCAP0_MAGIC
+
+
+def read_contents(path: Path) -> Contents:
+    """Scan an unchunked file to its last whole record."""
+    file, size = open_raw(path)
+    contents = Contents()
+    with file:
+        for opcode, head, body in records(file, size):
+            contents.add(opcode, body)
+            contents.end_offset += len(head) + len(body)
+    return contents
+
+
+def seal(path: Path) -> Contents:
+    """Cut an unchunked file after its last whole record and close it properly, in place.
+
+    Afterwards every reader takes it. Idempotent: sealing a sealed file writes the same end.
+    """
+    contents = read_contents(path)
+    with path.open("r+b") as file:
+        file.truncate(contents.end_offset)
+        file.seek(contents.end_offset)
+        file.write(closing(contents.end_offset, contents))
+        file.flush()
+        os.fdatasync(file.fileno())
+    return contents

@@ -1,0 +1,408 @@
+"""One recording in progress: a queue, the thread that writes it, and what it counted.
+
+The ROS thread only appends to a bounded deque. The writer thread wakes 50 times a second, writes
+what came, and every ``fsync_period_s`` makes it durable. Unchunked records survive a kill: at
+most the last one is cut (facts: Writers).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mcap.writer import CompressionType, IndexType, Writer
+
+from dialtone_core.clock import NS_PER_S, Clock, SystemClock
+from dialtone_core.errors import DialtoneError
+from dialtone_core.sample import Sample
+from dialtone_recorder.appendfile import AppendFile
+from dialtone_recorder.manifest import (
+    RECORDING,
+    FileFacts,
+    bag_metadata,
+    write_bag_metadata,
+    write_episode,
+)
+from dialtone_recorder.rawfile import seal
+from dialtone_recorder.stats import TopicStats
+from dialtone_recorder.topics import Topic
+
+WAKE_S = 0.02
+#: Released when the disk is full, so that there is room to close.
+RESERVE_BYTES = 4 << 20
+MB = 1_000_000
+_by_receipt = attrgetter("receive_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a session; bytes and seconds, 0 where "never" makes sense."""
+
+    fsync_period_s: float = 0.5
+    queue_messages: int = 200_000
+    queue_bytes: int = 128 * MB
+    min_free_bytes: int = 500 * MB
+    split_bytes: int = 0
+    split_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Facts:
+    """What ``episode.json`` says beside the counts; labels may change while recording."""
+
+    name: str
+    robot: str
+    task: str = ""
+    instruction: str = ""
+    operator: str = ""
+    outcome: str = ""
+    tags: list[str] = field(default_factory=list)
+    software: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class _Part:
+    """The file being written, and what went into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = AppendFile(path)
+        self.writer = Writer(
+            cast(IO[bytes], self.file),
+            use_chunking=False,
+            compression=CompressionType.NONE,
+            index_types=IndexType.NONE,
+        )
+        self.writer.start("ros2", library="dialtone")
+        self.channels: dict[tuple[str, str], int] = {}
+        self.schemas: dict[str, int] = {}
+        self.messages = 0
+        self.start_ns = 0
+        self.end_ns = 0
+
+    def facts(self) -> FileFacts:
+        return FileFacts(
+            self.file.path.name, self.messages, self.start_ns, self.end_ns, self.file.written
+        )
+
+
+class Session:
+    """``put`` from one thread, everything else from the thread that owns the recorder.
+
+    Raises ``DialtoneError`` from the constructor where the folder cannot be made.
+    """
+
+    def __init__(
+        self, directory: Path, facts: Facts, limits: Limits, clock: Clock | None = None
+    ) -> None:
+        self.facts = facts
+        self.folder = directory / (facts.name + RECORDING)
+        self.final = directory / facts.name
+        self.unrecorded: dict[str, str] = {}
+        self.error = ""
+        self.warning = ""
+        self.paused = False
+        self.ended = threading.Event()
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._started_ns = self._clock.wall_ns()
+        self._started_monotonic_ns = self._clock.monotonic_ns()
+        self._ended_ns = 0
+        self._step_ns = 0
+        self._queue: deque[Sample] = deque()
+        self._new: deque[Topic] = deque()
+        self._put_bytes = 0
+        self._taken_bytes = 0
+        self._stats: dict[tuple[str, str], TopicStats] = {}
+        self._files: list[FileFacts] = []
+        self._stop = threading.Event()
+        self._closed_by = ""
+        self._open()
+        self._thread = threading.Thread(target=self._run, name="episode-writer", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        try:
+            self.folder.mkdir()
+            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._reserve()
+            self._part = _Part(self._part_path(0))
+            write_episode(self.folder, self.to_json())
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise DialtoneError(
+                f"cannot begin an episode ({error.strerror})", where=str(self.folder),
+                fix="make the folder writable, or free some disk",
+            ) from error  # fmt: skip
+
+    def _part_path(self, index: int) -> Path:
+        return self.folder / f"{self.facts.name}_{index}.mcap"
+
+    def _reserve(self) -> None:
+        handle = os.open(self.folder / ".reserve", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(handle, 0, RESERVE_BYTES)
+        finally:
+            os.close(handle)
+
+    # Any one thread
+
+    def add_topic(self, topic: Topic) -> None:
+        """Record ``topic`` from now on; before its first ``put``. Again to tell what changed."""
+        known = self._stats.get(topic.key)
+        if known is None:
+            self._stats[topic.key] = TopicStats(topic)
+            self._new.append(topic)
+        else:
+            known.topic = topic
+
+    def put(self, sample: Sample) -> None:
+        """Take one message, or count it as lost when the disk lags too far behind."""
+        if self.paused:
+            return
+        size = len(sample.payload)
+        waiting = self._put_bytes - self._taken_bytes
+        full = waiting + size > self._limits.queue_bytes and waiting > 0
+        if full or len(self._queue) >= self._limits.queue_messages or self.ended.is_set():
+            self._stats[sample.topic, sample.type].lost_recorder += 1
+            return
+        self._put_bytes += size
+        self._queue.append(sample)
+
+    # The owner
+
+    @property
+    def messages(self) -> int:
+        return sum(each.messages for each in list(self._stats.values()))
+
+    @property
+    def lost(self) -> int:
+        """What arrived and did not reach the file."""
+        return sum(each.lost_recorder for each in list(self._stats.values()))
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.bytes for each in self._files) + self._part.file.tell()
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._put_bytes - self._taken_bytes
+
+    @property
+    def duration_s(self) -> float:
+        return (self._clock.monotonic_ns() - self._started_monotonic_ns) / NS_PER_S
+
+    def stats(self) -> list[TopicStats]:
+        return list(self._stats.values())
+
+    def finish(self, closed_by: str = "stop") -> None:
+        """Write what waits, close the file properly, and write both papers. Blocks; idempotent."""
+        self._closed_by = self._closed_by or closed_by
+        self._stop.set()
+        self._thread.join()
+
+    def release(self) -> None:
+        """Give the folder's lock back, once it is published or left to recovery; idempotent."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def to_json(self, state: str = "recording") -> dict[str, Any]:
+        """The content of ``episode.json`` as far as it is known."""
+        facts = self.facts
+        stats = self.stats()
+        ended_ns = self._ended_ns or self._clock.wall_ns()
+        return {
+            "format": "dialtone.episode/1",
+            "name": facts.name,
+            "robot": facts.robot,
+            "state": state,
+            "task": facts.task,
+            "instruction": facts.instruction,
+            "operator": facts.operator,
+            "outcome": facts.outcome,
+            "tags": list(facts.tags),
+            "started_ns": self._started_ns,
+            "ended_ns": ended_ns,
+            "duration_s": round(self.duration_s, 3),
+            "closed_by": self._closed_by,
+            "recovered": False,
+            "indexed": False,
+            "error": self.error,
+            "messages": sum(each.messages for each in stats),
+            "lost_recorder": sum(each.lost_recorder for each in stats),
+            "lost_transport": sum(
+                each.lost_transport for each in stats if each.topic.publishers <= 1
+            ),
+            "files": [
+                {"path": each.path, "messages": each.messages, "start_ns": each.start_ns,
+                 "end_ns": each.end_ns, "bytes": each.bytes}
+                for each in self._files
+            ],
+            "topics": [each.to_json() for each in stats],
+            "unrecorded": dict(self.unrecorded),
+            "clock": {"started_monotonic_ns": self._started_monotonic_ns, "step_ns": self._step_ns},
+            "software": facts.software,
+            "config": facts.config,
+        }  # fmt: skip
+
+    # The writer thread
+
+    def _run(self) -> None:
+        sync_ns = self._clock.monotonic_ns()
+        look_ns = 0
+        while True:
+            stopping = self._stop.wait(WAKE_S)
+            try:
+                self._write_waiting()
+                now_ns = self._clock.monotonic_ns()
+                if now_ns - sync_ns >= self._limits.fsync_period_s * NS_PER_S:
+                    self._part.file.sync()
+                    sync_ns = now_ns
+                if now_ns - look_ns >= NS_PER_S:
+                    self._look_around()
+                    look_ns = now_ns
+                if stopping or self._closed_by:
+                    break
+            except OSError as error:
+                self._fail(error)
+                return
+        self._finish()
+
+    def _write_waiting(self) -> None:
+        while self._new:
+            self._channel(self._new.popleft())
+        count = len(self._queue)
+        if not count:
+            return
+        batch = [self._queue.popleft() for _ in range(count)]
+        # Topics are drained one after the other; readers of unindexed files want time order.
+        batch.sort(key=_by_receipt)
+        for sample in batch:
+            self._taken_bytes += len(sample.payload)
+            self._write(sample)
+        self._split_if_due()
+
+    def _write(self, sample: Sample) -> None:
+        part = self._part
+        key = (sample.topic, sample.type)
+        stats = self._stats[key]
+        channel = part.channels.get(key) or self._channel(stats.topic)
+        seq = (sample.seq or 0) & 0xFFFFFFFF
+        part.writer.add_message(
+            channel, sample.receive_ns, sample.payload, max(sample.publish_ns, 0), seq
+        )
+        if not part.messages:
+            part.start_ns = part.end_ns = sample.receive_ns
+        else:
+            part.start_ns = min(part.start_ns, sample.receive_ns)
+            part.end_ns = max(part.end_ns, sample.receive_ns)
+        part.messages += 1
+        stats.update(sample.receive_ns, sample.publish_ns, seq, len(sample.payload))
+
+    def _channel(self, topic: Topic) -> int:
+        part = self._part
+        if topic.key in part.channels:
+            return part.channels[topic.key]
+        schema = part.schemas.get(topic.type)
+        if schema is None:
+            schema = part.writer.register_schema(
+                topic.type, "ros2msg", (topic.definition or "").encode()
+            )
+            part.schemas[topic.type] = schema
+        metadata = {"offered_qos_profiles": topic.qos_yaml()}
+        if topic.type_hash:
+            metadata["topic_type_hash"] = topic.type_hash
+        channel = part.writer.register_channel(topic.name, "cdr", schema, metadata)
+        part.channels[topic.key] = channel
+        return channel
+
+    def _split_if_due(self) -> None:
+        part = self._part
+        size, long = self._limits.split_bytes, self._limits.split_s * NS_PER_S
+        if (size and part.file.tell() >= size) or (long and part.end_ns - part.start_ns >= long):
+            self._end_part()
+            self._part = _Part(self._part_path(len(self._files)))
+            for stats in self.stats():
+                self._channel(stats.topic)
+
+    def _end_part(self) -> None:
+        self._part.writer.finish()
+        self._part.file.sync()
+        self._part.file.close()
+        self._files.append(self._part.facts())
+
+    def _look_around(self) -> None:
+        """Once a second: a stepped clock, and a disk that fills."""
+        elapsed_ns = self._clock.monotonic_ns() - self._started_monotonic_ns
+        step_ns = self._clock.wall_ns() - self._started_ns - elapsed_ns
+        if abs(step_ns) > abs(self._step_ns):
+            self._step_ns = step_ns
+        facts = os.statvfs(self.folder)
+        free = facts.f_bavail * facts.f_frsize
+        floor = self._limits.min_free_bytes
+        if free < floor:
+            self.error = f"closed: {free // MB} MB free on the disk, the floor is {floor // MB} MB"
+            self._closed_by = "disk_floor"
+            self.ended.set()
+        elif free < 2 * floor:
+            self.warning = f"{free // MB} MB free on the disk; at {floor // MB} MB recording ends"
+        else:
+            self.warning = ""
+
+    def _fail(self, error: OSError) -> None:
+        """The disk refused: keep what is in the file, close it with the reserve's room."""
+        self.ended.set()
+        self.error = f"writing failed ({error.strerror}): {self._part.file.path}"
+        self._closed_by = "disk_full"
+        self._discard_waiting()
+        self._part.file.close()
+        self._finish(failed=True)
+
+    def _discard_waiting(self) -> None:
+        for sample in self._queue:
+            self._stats[sample.topic, sample.type].lost_recorder += 1
+        self._queue.clear()
+
+    def _finish(self, failed: bool = False) -> None:
+        self._ended_ns = self._clock.wall_ns()
+        self.ended.set()
+        try:
+            (self.folder / ".reserve").unlink(missing_ok=True)
+            if failed:
+                self._seal_part()
+            else:
+                self._end_part()
+            facts = self.to_json("closing")
+            write_bag_metadata(self.folder, bag_metadata(facts["topics"], self._files, {}))
+            write_episode(self.folder, facts)
+        except OSError as error:
+            self.error = self.error or f"closing failed ({error.strerror}): {self.folder}"
+            self._part.file.close()
+
+    def _seal_part(self) -> None:
+        """What the failed batch took with it is lost: count again from the file."""
+        part = self._part
+        contents = seal(part.file.path)
+        before = {key: stats.messages for key, stats in self._stats.items()}
+        done: dict[tuple[str, str], int] = {}
+        for number, channel in contents.channels.items():
+            schema = contents.schemas[channel.schema_id]
+            done[channel.topic, schema.name] = contents.counts.get(number, 0)
+        if not self._files:
+            for key, stats in self._stats.items():
+                stats.messages = done.get(key, 0)
+                stats.lost_recorder += before[key] - stats.messages
+        size = part.file.path.stat().st_size
+        self._files.append(
+            FileFacts(
+                part.file.path.name, contents.messages, contents.start_ns, contents.end_ns, size
+            )
+        )
