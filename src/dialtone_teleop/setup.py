@@ -18,7 +18,7 @@ setup(
     description="Arbitration, safety, actuators: from command to wire",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["teleop_node = dialtone_teleop.node:main"],
         "dialtone.verbs": [],
     },
 )

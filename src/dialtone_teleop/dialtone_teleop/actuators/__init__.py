@@ -1,0 +1,1 @@
+"""What moves: one file for each kind of vehicle, all behind ``base.Actuator``."""

@@ -1,0 +1,270 @@
+"""A vehicle behind a MAVLink 2 autopilot, over UDP, TCP or a serial port.
+
+One thread (``mavlink``) reads, keeps the conversation going and heals the line; setpoints are
+written in the caller's thread, so a command is on the wire when ``send`` returns. Messages come
+from pymavlink's v2 dialect, which frames, checks and packs them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pymavlink.dialects.v20 import common as mavlink
+
+from dialtone_core.clock import Clock
+from dialtone_core.command import Twist
+from dialtone_teleop import telemetry
+from dialtone_teleop.actuators.base import VehicleState
+from dialtone_teleop.link_url import parse_link_url
+from dialtone_teleop.links import Link, open_link
+from dialtone_teleop.mavlink_session import Session
+from dialtone_teleop.params import MavlinkParams
+from dialtone_teleop.telemetry import Battery, Imu, Odometry, Telemetry
+
+#: The reader wakes so often at least, to keep heartbeats and retries going.
+_READ_TIMEOUT_S = 0.1
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 5.0
+#: Older than this (ns) nothing counts as known: speed, tilt, charge.
+_FRESH_NS = 1_000_000_000
+_BATTERY_FRESH_NS = 10_000_000_000
+#: A boot clock this much (ms) behind the last one is a reboot, less is a late datagram.
+_REBOOT_MS = 1000
+
+
+class MavlinkActuator:
+    """See the module and ``base.Actuator``."""
+
+    def __init__(self, params: MavlinkParams, clock: Clock) -> None:
+        self._params = params
+        self._clock = clock
+        self._url = parse_link_url(params.url)
+        self._codec = mavlink.MAVLink(None, params.system_id, params.component_id)
+        self._codec.robust_parsing = True
+        self._lock = threading.RLock()
+        self._session = Session(params, self._say)
+        self._link: Link | None = None
+        self._line_up: bool | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._on_telemetry: Callable[[Telemetry], None] = lambda _: None
+        self._log: Callable[[str, str], None] = lambda *_: None
+        self._start_ns = clock.monotonic_ns()
+        self._attitude: Imu | None = None
+        self._odometry: Odometry | None = None
+        self._battery: Battery | None = None
+        self._heard: dict[str, int] = {}
+        self._acceleration: telemetry.Vector | None = None
+        self._boot_ms = 0
+        self._bad = 0
+        self._handlers: dict[str, Callable[[Any, int, int], None]] = {
+            "HEARTBEAT": self._on_heartbeat,
+            "COMMAND_ACK": lambda message, *_: self._session.on_ack(message),
+            "ATTITUDE": self._on_attitude,
+            "LOCAL_POSITION_NED": self._on_local_position,
+            "SCALED_IMU": self._on_scaled_imu,
+            "GPS_RAW_INT": lambda m, _, wall_ns: self._on_telemetry(telemetry.fix(m, wall_ns)),
+            "SYS_STATUS": self._on_sys_status,
+            "STATUSTEXT": self._on_text,
+        }
+
+    def open(
+        self, on_telemetry: Callable[[Telemetry], None], log: Callable[[str, str], None]
+    ) -> None:
+        """Start the thread; the line opens there and is tried again for ever."""
+        if self._thread is not None:
+            return
+        self._on_telemetry, self._log = on_telemetry, log
+        self._thread = threading.Thread(target=self._run, name="mavlink", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+        self._drop_link()
+
+    def send(self, twist: Twist) -> Twist | None:
+        """Write a setpoint. Zeros go out even where driving is not allowed, except to a pilot."""
+        with self._lock:
+            reason = self._session.reason(self._clock.monotonic_ns())
+            if reason and not (twist.is_zero() and self._session.heard):
+                return None
+            boot_ms = (self._clock.monotonic_ns() - self._start_ns) // 1_000_000
+            sent = Twist(twist.x, twist.y, twist.z, 0.0, 0.0, twist.yaw)
+            return sent if self._write(self._session.setpoint(sent, boot_ms)) else None
+
+    def arm(self, wanted: bool) -> None:
+        with self._lock:
+            self._session.arm(wanted)
+            self._keep_talking()
+
+    def state(self, now_ns: int) -> VehicleState:
+        with self._lock:
+            session = self._session
+            reason = session.reason(now_ns) if self._line_up else "line_down"
+            odometry = self._known("odometry", self._odometry, now_ns, _FRESH_NS)
+            attitude = self._known("attitude", self._attitude, now_ns, _FRESH_NS)
+            battery = self._known("battery", self._battery, now_ns, _BATTERY_FRESH_NS)
+            roll, pitch = telemetry.tilt(attitude.orientation) if attitude else (None, None)
+            return VehicleState(
+                ready=not reason,
+                reason=reason,
+                link=session.link(now_ns),
+                link_age_s=session.link_age_s(now_ns),
+                armed=session.armed,
+                mode=session.mode,
+                speed_mps=_length(odometry.velocity) if odometry else None,
+                turn_rps=attitude.rates[2] if attitude else None,
+                roll=roll,
+                pitch=pitch,
+                battery=battery.remaining if battery else None,
+                x=odometry.position[0] if odometry else None,
+                y=odometry.position[1] if odometry else None,
+            )
+
+    def figures(self) -> dict[str, object]:
+        """Counters of the line, for diagnostics."""
+        return {
+            "mavlink_received": self._codec.total_packets_received,
+            "mavlink_sent": self._codec.total_packets_sent,
+            "mavlink_bad": self._bad,
+        }
+
+    def _known(self, name: str, value: Any, now_ns: int, fresh_ns: int) -> Any:
+        return value if now_ns - self._heard.get(name, -fresh_ns) < fresh_ns else None
+
+    def _run(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while not self._stopping.is_set():
+            try:
+                link = open_link(self._url, _READ_TIMEOUT_S)
+            except OSError as error:
+                self._line_is(False, error)
+                self._stopping.wait(retry_s)
+                retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+                continue
+            with self._lock:
+                self._link = link
+            self._line_is(True)
+            retry_s = _FIRST_RETRY_S
+            self._read_until_broken(link)
+            if not self._stopping.is_set():
+                self._drop_link()
+                self._stopping.wait(retry_s)
+
+    def _read_until_broken(self, link: Link) -> None:
+        while not self._stopping.is_set():
+            try:
+                data = link.read()
+            except OSError as error:
+                if not self._stopping.is_set():
+                    self._line_is(False, error)
+                return
+            if data:
+                self._take(data)
+            with self._lock:
+                self._keep_talking()
+                if self._link is None:
+                    return
+
+    def _take(self, data: bytes) -> None:
+        now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        for message in self._codec.parse_buffer(data) or ():
+            name = message.get_type()
+            if name == "BAD_DATA":
+                self._bad += 1
+                continue
+            handle = self._handlers.get(name)
+            if handle is not None and self._session.is_vehicle(message):
+                handle(message, now_ns, wall_ns)
+
+    def _keep_talking(self) -> None:
+        for message in self._session.tick(self._clock.monotonic_ns()):
+            self._write(message)
+
+    def _write(self, message: Any) -> bool:
+        """Pack and write, under the lock; a broken line is dropped, the reader opens it anew."""
+        if self._link is None:
+            return False
+        codec = self._codec
+        data = message.pack(codec)
+        codec.seq = (codec.seq + 1) % 256
+        codec.total_packets_sent += 1
+        try:
+            return self._link.write(data)
+        except BlockingIOError:
+            return False  # the socket's buffer is full; the next setpoint supersedes this one
+        except OSError as error:
+            self._line_is(False, error)
+            self._drop_link()
+            return False
+
+    def _drop_link(self) -> None:
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _line_is(self, up: bool, error: OSError | None = None) -> None:
+        """One log line per change."""
+        if self._line_up == up:
+            return
+        self._line_up = up
+        if up:
+            self._log("info", f"{self._url} is open")
+        else:
+            fix = "plug it in or correct mavlink.url; trying on"
+            self._log("error", f"{self._url} is not usable ({error}). Fix: {fix}")
+
+    def _say(self, level: str, line: str) -> None:
+        self._log(level, line)
+
+    def _on_heartbeat(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        with self._lock:
+            if self._link is not None:
+                self._link.confirm_peer()
+            for request in self._session.on_heartbeat(message, now_ns):
+                self._write(request)
+
+    def _on_attitude(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        self._check_boot(message.time_boot_ms)
+        accelerated = self._known("acceleration", self._acceleration, now_ns, _FRESH_NS)
+        self._attitude = telemetry.imu(message, accelerated, wall_ns)
+        self._heard["attitude"] = now_ns
+        self._on_telemetry(self._attitude)
+
+    def _on_local_position(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        self._check_boot(message.time_boot_ms)
+        attitude = self._known("attitude", self._attitude, now_ns, _FRESH_NS)
+        if attitude is None:
+            return
+        self._odometry = telemetry.odometry(message, attitude, wall_ns)
+        self._heard["odometry"] = now_ns
+        self._on_telemetry(self._odometry)
+
+    def _on_scaled_imu(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        self._acceleration = telemetry.acceleration(message)
+        self._heard["acceleration"] = now_ns
+
+    def _on_sys_status(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        self._battery = telemetry.battery(message, wall_ns)
+        self._heard["battery"] = now_ns
+        self._on_telemetry(self._battery)
+
+    def _on_text(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        text = message.text.decode("utf-8", "replace") if isinstance(message.text, bytes) else ""
+        level = "warn" if message.severity <= mavlink.MAV_SEVERITY_WARNING else "info"
+        self._log(level, f"vehicle says: {text or message.text}")
+
+    def _check_boot(self, boot_ms: int) -> None:
+        if boot_ms + _REBOOT_MS < self._boot_ms:
+            with self._lock:
+                self._session.on_reboot()
+        self._boot_ms = boot_ms
+
+
+def _length(v: telemetry.Vector) -> float:
+    return float((v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) ** 0.5)

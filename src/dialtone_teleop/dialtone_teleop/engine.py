@@ -1,0 +1,179 @@
+"""Runs the pipeline on an actuator: commands from any thread, stops from a thread of its own.
+
+A command acts in the thread that brings it. The thread named ``watchdog`` only stops: it sleeps
+until the pipeline's next deadline, so a stop doesn't wait for a ROS executor that is busy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dialtone_core.clock import Clock
+from dialtone_core.command import STOP, Applied, Command
+from dialtone_teleop.actuators.base import Actuator, VehicleState
+from dialtone_teleop.pipeline import Decision, Pipeline
+from dialtone_teleop.stats import Percentiles
+
+#: At the end zeros go out so often, each a datagram that might be lost.
+_FAREWELL_ZEROS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What ``teleop/state`` says."""
+
+    reasons: tuple[str, ...]
+    source: str
+    operator: str
+    seq: int | None
+    estop_by: str | None
+    vehicle: VehicleState
+
+    def key(self) -> tuple[object, ...]:
+        """What makes two of them differ enough to be told at once."""
+        vehicle = self.vehicle
+        return (
+            self.reasons,
+            self.source,
+            self.operator,
+            self.estop_by,
+            vehicle.armed,
+            vehicle.mode,
+            vehicle.link,
+            vehicle.reason,
+        )
+
+
+class Engine:
+    """Owns the pipeline's lock. ``on_applied`` is called right after each write, in its thread."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        actuator: Actuator,
+        clock: Clock,
+        on_applied: Callable[[Applied], None],
+    ) -> None:
+        self.pipeline = pipeline
+        self.latency_ms = Percentiles()
+        self.write_ms = Percentiles()
+        self.setpoints = 0
+        self._actuator = actuator
+        self._clock = clock
+        self._on_applied = on_applied
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._running = False
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start the watchdog."""
+        self._running = True
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send zeros, then end the watchdog; idempotent. The caller closes the actuator after."""
+        with self._lock:
+            if not self._running:
+                return
+            self._running = False
+            for _ in range(_FAREWELL_ZEROS):
+                self._execute(self.pipeline.stop("shutdown", self._clock.monotonic_ns()))
+            self._changed.notify_all()
+        self._thread.join(1.0)
+
+    def command(self, command: Command, issued_wall_ns: int | None = None) -> Decision:
+        """Act on ``command`` now. ``issued_wall_ns`` is when it was stamped on this machine."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            idle = not self.pipeline.driving
+            if not self._running:
+                return Decision(None, ("shutdown",), command)
+            decision = self.pipeline.command(command, self._actuator.state(now_ns), now_ns)
+            self._execute(decision, issued_wall_ns)
+            if idle and self.pipeline.driving:
+                self._changed.notify_all()
+            return decision
+
+    def refuse(self, source: str, reason: str) -> None:
+        """Count what could not even be read as a command."""
+        with self._lock:
+            self.pipeline.refuse(source, reason)
+
+    def set_lock(self, name: str, closed: bool) -> None:
+        """A lock of the table spoke; a closing one stops at once."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            self.pipeline.arbiter.set_lock(name, closed, now_ns)
+            self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
+
+    def estop(self, active: bool, by: str) -> None:
+        """Latch (zeros go out before this returns) or clear the e-stop."""
+        with self._lock:
+            self._execute(self.pipeline.estop(active, by, self._clock.monotonic_ns()))
+            self._changed.notify_all()
+
+    def arm(self, wanted: bool) -> None:
+        """Ask the vehicle for readiness; before a disarm it is told to stop."""
+        with self._lock:
+            if not wanted:
+                self._execute(self.pipeline.stop("disarm", self._clock.monotonic_ns()))
+            self._actuator.arm(wanted)
+
+    def status(self) -> Status:
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            vehicle = self._actuator.state(now_ns)
+            last = self.pipeline.last
+            reasons = self.pipeline.reasons
+            if not vehicle.ready and vehicle.reason not in reasons:
+                reasons = (*reasons, vehicle.reason)
+            if self.pipeline.estop_by is not None and "estop" not in reasons:
+                reasons = ("estop", *reasons)
+            return Status(
+                reasons,
+                self.pipeline.arbiter.driver(now_ns),
+                last.envelope.operator if last else "",
+                last.envelope.seq if last else None,
+                self.pipeline.estop_by,
+                vehicle,
+            )
+
+    def _watch(self) -> None:
+        with self._lock:
+            while self._running:
+                now_ns = self._clock.monotonic_ns()
+                self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
+                now_ns = self._clock.monotonic_ns()
+                self._changed.wait(max(0, self.pipeline.wake_ns(now_ns) - now_ns) / 1e9)
+
+    def _execute(self, decision: Decision, issued_wall_ns: int | None = None) -> None:
+        if decision.twist is None:
+            return
+        sent = self._actuator.send(decision.twist)
+        if sent is None:
+            return
+        wall_ns = self._clock.wall_ns()
+        now_ns = self._clock.monotonic_ns()
+        self.pipeline.sent(sent, now_ns)
+        self.setpoints += 1
+        command = decision.command
+        latency_ns = None
+        if command is not None and sent != STOP:
+            self.write_ms.add((now_ns - command.received_ns) / 1e6)
+            if issued_wall_ns is not None:
+                latency_ns = wall_ns - issued_wall_ns
+                self.latency_ms.add(latency_ns / 1e6)
+        self._on_applied(
+            Applied(
+                sent,
+                wall_ns,
+                command.source if command else "",
+                command.envelope.operator if command else "",
+                command.envelope.seq if command else None,
+                decision.reasons,
+                latency_ns,
+            )
+        )

@@ -1,0 +1,273 @@
+"""The conversation with an autopilot: who it is, what mode it is in, and how we get to drive it.
+
+Pure: messages and times come in, messages to send come out. Driving is *engaged* once the vehicle
+has acknowledged the guided mode and arming **and** its heartbeat shows both. From then on a mode
+that somebody else chose, or a disarm, ends it (``mode_changed``, ``disarmed``) until ``arm`` is
+asked for again: we never fight a pilot. Times are monotonic ns; not thread-safe.
+
+Sources: MAVLink common.xml; ArduPilot's rover and copter mode numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pymavlink.dialects.v20 import common as mavlink
+
+from dialtone_core.command import Twist
+from dialtone_teleop.params import MavlinkParams
+
+NS_PER_S = 1_000_000_000
+_RETRY_NS = NS_PER_S // 2
+#: A heartbeat a second, and some: so long may a granted mode stay unseen.
+_SHOWN_NS = 3 * NS_PER_S // 2
+_HEARTBEAT_NS = NS_PER_S
+_TRIES_BEFORE_WORDS = 6
+
+#: Velocity and yaw rate only; position, acceleration and yaw are ignored. ArduRover's own value.
+VELOCITY_MASK = 0x5E7
+
+_ROVER = {0: "MANUAL", 1: "ACRO", 3: "STEERING", 4: "HOLD", 5: "LOITER", 6: "FOLLOW"} | {
+    7: "SIMPLE",
+    10: "AUTO",
+    11: "RTL",
+    12: "SMART_RTL",
+    15: "GUIDED",
+    16: "INITIALISING",
+}
+_COPTER = {0: "STABILIZE", 2: "ALT_HOLD", 3: "AUTO", 4: "GUIDED", 5: "LOITER", 6: "RTL", 9: "LAND"}
+_COPTER_TYPES = (2, 3, 4, 13, 14, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The guided mode's number and the modes' names, of one kind of vehicle."""
+
+    guided: int
+    names: dict[int, str]
+
+    @classmethod
+    def of(cls, vehicle_type: int) -> Dialect:
+        return cls(4, _COPTER) if vehicle_type in _COPTER_TYPES else cls(15, _ROVER)
+
+
+class Session:
+    """See the module. ``state`` is a reason token, "" where the vehicle may be driven."""
+
+    def __init__(self, params: MavlinkParams, log: Callable[[str, str], None]) -> None:
+        self._params = params
+        self._log = log
+        self._link_ns = round(params.link_timeout_s * NS_PER_S)
+        self._wanted: bool | None = None
+        self._lost: str = ""
+        self._engaged = False
+        self._acked: set[int] = set()
+        self._heard_ns: int | None = None
+        self._link = False
+        self._retry_ns = 0
+        self._tries = 0
+        self._heartbeat_ns = 0
+        self.system = params.target_system
+        self.component = 1
+        self.armed = False
+        self.custom_mode = -1
+        self.dialect = Dialect.of(10)
+
+    def link(self, now_ns: int) -> bool:
+        """Whether the vehicle's heartbeat is young enough."""
+        return self._heard_ns is not None and now_ns - self._heard_ns <= self._link_ns
+
+    def link_age_s(self, now_ns: int) -> float | None:
+        return None if self._heard_ns is None else (now_ns - self._heard_ns) / NS_PER_S
+
+    @property
+    def mode(self) -> str:
+        """Name of the vehicle's mode, its number where it has no name here, "" before it spoke."""
+        return (
+            self.dialect.names.get(self.custom_mode, str(self.custom_mode)) if self.heard else ""
+        )
+
+    @property
+    def heard(self) -> bool:
+        return self._heard_ns is not None
+
+    def reason(self, now_ns: int) -> str:
+        """Why the vehicle may not be driven; "" where it may."""
+        if self._heard_ns is None:
+            return "no_vehicle"
+        if not self.link(now_ns):
+            return "link_lost"
+        if self._engaged:
+            return ""
+        if self._lost:
+            return self._lost
+        return "arming" if self._wanted else "not_armed"
+
+    def arm(self, wanted: bool) -> None:
+        """Engage, or disarm and stay so. Ends what a pilot's mode change had latched."""
+        self._wanted = wanted
+        self._lost = ""
+        self._engaged = False
+        self._acked.clear()
+        self._tries = 0
+        self._retry_ns = 0
+
+    def is_vehicle(self, message: Any) -> bool:
+        """Whether ``message`` comes from our autopilot; its first heartbeat makes it ours."""
+        system, component = message.get_srcSystem(), message.get_srcComponent()
+        if message.get_type() != "HEARTBEAT" or self._heard_ns is not None:
+            return bool(system == self.system and component == self.component)
+        if message.autopilot == mavlink.MAV_AUTOPILOT_INVALID:
+            return False
+        return self._params.target_system in (0, system)
+
+    def on_heartbeat(self, message: Any, now_ns: int) -> list[Any]:
+        """The vehicle lives; returns what to say to it."""
+        fresh = not self._link
+        if self._heard_ns is None:
+            self.system, self.component = message.get_srcSystem(), message.get_srcComponent()
+        self._heard_ns = now_ns
+        self._link = True
+        self.dialect = Dialect.of(message.type)
+        self.custom_mode = message.custom_mode
+        self.armed = bool(message.base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED)
+        if fresh:
+            self._log("info", f"vehicle {self.system} is on the line, mode {self.mode}")
+            if self._params.auto_arm and self._wanted is None:
+                self._wanted = True
+        self._judge()
+        return self._interval_requests() if fresh else []
+
+    def on_reboot(self) -> None:
+        """The vehicle's own clock began anew: it has forgotten mode, arming and rates."""
+        self._link = False
+        self._lose("" if self._params.auto_arm else "rebooted")
+        self._log("warn", "the vehicle rebooted")
+
+    def on_ack(self, message: Any) -> None:
+        """COMMAND_ACK: half of a confirmation, or a refusal worth a line."""
+        if message.command not in (_SET_MODE, _ARM):
+            return
+        if message.result == mavlink.MAV_RESULT_ACCEPTED:
+            self._acked.add(message.command)
+            # The next request need not wait, but a heartbeat must have the time to show the last.
+            self._retry_ns += _SHOWN_NS if self._answered() else -_RETRY_NS
+            self._judge()
+        elif self._tries <= 1:
+            result = mavlink.enums["MAV_RESULT"][message.result].name
+            what = "the guided mode" if message.command == _SET_MODE else "arming"
+            self._log("warn", f"the vehicle refuses {what}: {result}; trying on")
+
+    def tick(self, now_ns: int) -> list[Any]:
+        """What is due at ``now_ns``: our heartbeat, and the next try to engage."""
+        due: list[Any] = []
+        if now_ns >= self._heartbeat_ns:
+            self._heartbeat_ns = now_ns + _HEARTBEAT_NS
+            due.append(_heartbeat())
+        if self._link and not self.link(now_ns):
+            self._link = False
+            self._log("error", "link lost: no heartbeat from the vehicle; check cable and power")
+        if self._link and self._trying() and now_ns >= self._retry_ns:
+            self._retry_ns = now_ns + _RETRY_NS
+            self._tries += 1
+            if self._tries == _TRIES_BEFORE_WORDS:
+                self._log("warn", f"still not armed and guided (mode {self.mode}); trying on")
+            due += self._engage_requests()
+        return due
+
+    def setpoint(self, twist: Twist, boot_ms: int) -> Any:
+        """SET_POSITION_TARGET_LOCAL_NED in BODY_NED: FLU velocities turned to FRD."""
+        return mavlink.MAVLink_set_position_target_local_ned_message(
+            boot_ms & 0xFFFF_FFFF,
+            self.system,
+            self.component,
+            mavlink.MAV_FRAME_BODY_NED,
+            VELOCITY_MASK,
+            0.0,
+            0.0,
+            0.0,
+            twist.x,
+            -twist.y,
+            -twist.z,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            -twist.yaw,
+        )
+
+    def _trying(self) -> bool:
+        if self._wanted is None:
+            return False
+        return not self._engaged and not self._lost if self._wanted else self.armed
+
+    def _judge(self) -> None:
+        guided = self.custom_mode == self.dialect.guided
+        if self._engaged and not guided:
+            self._lose("mode_changed")
+            self._log("warn", f"somebody chose mode {self.mode}: hands off until armed again")
+        elif self._engaged and not self.armed:
+            self._lose("disarmed")
+            self._log("warn", "the vehicle was disarmed: hands off until armed again")
+        elif self._wanted and not self._lost and guided and self.armed and self._answered():
+            if not self._engaged:
+                self._log("info", f"armed, mode {self.mode}: ready to drive")
+            self._engaged = True
+            self._tries = 0
+
+    def _answered(self) -> bool:
+        return {_SET_MODE, _ARM} <= self._acked
+
+    def _lose(self, why: str) -> None:
+        self._engaged = False
+        self._lost = why
+        self._acked.clear()
+        self._retry_ns = 0
+
+    def _engage_requests(self) -> list[Any]:
+        if not self._wanted:
+            return [self._command(_ARM, 0)]
+        if self._answered():
+            # Both were granted and still the heartbeat shows otherwise: ask again from the start.
+            self._acked.clear()
+        if _SET_MODE in self._acked:
+            return [self._command(_ARM, 1)]
+        flag = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED
+        return [self._command(_SET_MODE, flag, self.dialect.guided)]
+
+    def _interval_requests(self) -> list[Any]:
+        fast, slow = self._params.telemetry_hz, 1.0
+        rates = {
+            mavlink.MAVLINK_MSG_ID_ATTITUDE: fast,
+            mavlink.MAVLINK_MSG_ID_LOCAL_POSITION_NED: fast,
+            mavlink.MAVLINK_MSG_ID_SCALED_IMU: fast,
+            mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 5.0,
+            mavlink.MAVLINK_MSG_ID_SYS_STATUS: slow,
+        }
+        return [
+            self._command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, number, round(1e6 / rate))
+            for number, rate in rates.items()
+        ]
+
+    def _command(self, command: int, *values: float) -> Any:
+        filled = (*values, *[0.0] * (7 - len(values)))
+        return mavlink.MAVLink_command_long_message(
+            self.system, self.component, command, 0, *filled
+        )
+
+
+_SET_MODE = mavlink.MAV_CMD_DO_SET_MODE
+_ARM = mavlink.MAV_CMD_COMPONENT_ARM_DISARM
+
+
+def _heartbeat() -> Any:
+    return mavlink.MAVLink_heartbeat_message(
+        mavlink.MAV_TYPE_ONBOARD_CONTROLLER,
+        mavlink.MAV_AUTOPILOT_INVALID,
+        0,
+        0,
+        mavlink.MAV_STATE_ACTIVE,
+        3,
+    )

@@ -1,0 +1,65 @@
+"""The teleop node: wires inputs, engine, actuator and outputs."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from dialtone_core.clock import SystemClock
+from dialtone_ros.diagnostics import Diagnostics
+from dialtone_ros.runtime import run
+from dialtone_teleop.actuators.mavlink import MavlinkActuator
+from dialtone_teleop.engine import Engine
+from dialtone_teleop.params import TeleopParams
+from dialtone_teleop.pipeline import Pipeline
+from dialtone_teleop.ros_io import (
+    CommandInputs,
+    Reporter,
+    Services,
+    commands_report,
+    link_report,
+)
+from dialtone_teleop.ros_telemetry import TelemetryPublisher
+
+
+class Teleop:
+    """Everything of the node that must end in order."""
+
+    def __init__(self, node: Node, params: TeleopParams) -> None:
+        clock = SystemClock()
+        self._logger = node.get_logger()
+        self._actuator = MavlinkActuator(params.mavlink, clock)
+        reporter = Reporter(node)
+        self._engine = Engine(Pipeline(params), self._actuator, clock, reporter.applied)
+        self._telemetry = TelemetryPublisher(node)
+        self._services = Services(node, self._engine)
+        self._diagnostics = Diagnostics(node)
+        self._diagnostics.add("commands", lambda: commands_report(self._engine))
+        self._diagnostics.add(
+            "vehicle", lambda: link_report(self._engine, self._actuator.figures())
+        )
+        reporter.watch(self._engine)
+        self._actuator.open(self._telemetry.publish, self._log)
+        self._engine.start()
+        self._inputs = CommandInputs(node, params, self._engine, clock)
+
+    def close(self) -> None:
+        """Zeros first, while the line still works; then the line."""
+        self._engine.close()
+        self._actuator.close()
+
+    def _log(self, level: str, line: str) -> None:
+        # One call site for each level: rclpy forbids a site from changing its severity.
+        if level == "error":
+            self._logger.error(line)
+        elif level == "warn":
+            self._logger.warning(line)
+        else:
+            self._logger.info(line)
+
+
+def main() -> None:
+    run("teleop", TeleopParams, Teleop)
+
+
+if __name__ == "__main__":
+    main()

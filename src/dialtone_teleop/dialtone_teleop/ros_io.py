@@ -1,0 +1,185 @@
+"""The ROS side of teleop: command inputs, locks and services in; what was applied and why, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import Twist as TwistMsg
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+
+from dialtone_core.clock import Clock
+from dialtone_core.command import EMPTY_ENVELOPE, Applied, Command, Envelope, Twist
+from dialtone_core.errors import WireError
+from dialtone_ros.diagnostics import Level, Report, to_status
+from dialtone_ros.qos import COMMAND_IN, LATCHED, SENSOR
+from dialtone_teleop.engine import Engine, Status
+from dialtone_teleop.params import TWIST_STAMPED, SourceParams, TeleopParams
+
+#: A state that is not published more often than this (s) even when it changes.
+_STATE_PERIOD_S = 0.5
+_CHECK_PERIOD_S = 0.05
+
+
+class CommandInputs:
+    """Subscribes to every source and lock of the tables; callbacks run in the executor."""
+
+    def __init__(self, node: Node, params: TeleopParams, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._subscriptions = [
+            self._source(node, name, source) for name, source in params.sources.items()
+        ]
+        self._subscriptions += [
+            node.create_subscription(Bool, lock.topic or name, self._on_lock(name), COMMAND_IN)
+            for name, lock in params.locks.items()
+        ]
+
+    def _source(self, node: Node, name: str, source: SourceParams) -> Any:
+        stamped = source.type == TWIST_STAMPED
+        message = TwistStamped if stamped else TwistMsg
+        callback = self._on_stamped(name) if stamped else self._on_twist(name)
+        return node.create_subscription(message, source.topic or name, callback, COMMAND_IN)
+
+    def _on_twist(self, name: str) -> Callable[[Any, Any], None]:
+        def receive(message: Any, info: Any) -> None:
+            self._act(name, message, EMPTY_ENVELOPE, info["source_timestamp"])
+
+        return receive
+
+    def _on_stamped(self, name: str) -> Callable[[Any, Any], None]:
+        def receive(message: Any, info: Any) -> None:
+            try:
+                _, envelope = Envelope.from_frame_id(message.header.frame_id)
+            except (WireError, ValueError):
+                self._engine.refuse(name, "bad_envelope")
+                return
+            stamp = message.header.stamp
+            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            self._act(name, message.twist, envelope, stamp_ns or info["source_timestamp"])
+
+        return receive
+
+    def _act(self, name: str, message: Any, envelope: Envelope, stamp_ns: int) -> None:
+        received_ns = self._clock.monotonic_ns()
+        self._engine.command(Command(name, from_twist(message), received_ns, envelope), stamp_ns)
+
+    def _on_lock(self, name: str) -> Callable[[Any], None]:
+        return lambda message: self._engine.set_lock(name, message.data)
+
+
+class Services:
+    """``teleop/estop`` and ``teleop/arm``."""
+
+    def __init__(self, node: Node, engine: Engine) -> None:
+        self._engine = engine
+        node.create_service(SetBool, "teleop/estop", self._on_estop)
+        node.create_service(SetBool, "teleop/arm", self._on_arm)
+
+    def _on_estop(self, request: Any, response: Any) -> Any:
+        self._engine.estop(request.data, "ros")
+        response.success = True
+        response.message = "e-stop latched" if request.data else "e-stop cleared"
+        return response
+
+    def _on_arm(self, request: Any, response: Any) -> Any:
+        self._engine.arm(request.data)
+        response.success = True
+        asked = "guided mode and arming" if request.data else "disarming"
+        response.message = f"asked the vehicle for {asked}; teleop/state tells when it is done"
+        return response
+
+
+class Reporter:
+    """Publishes ``teleop/applied`` at each write and ``teleop/state`` on change and at 2 Hz."""
+
+    def __init__(self, node: Node) -> None:
+        self._applied = node.create_publisher(TwistStamped, "teleop/applied", SENSOR)
+        self._state = node.create_publisher(DiagnosticStatus, "teleop/state", LATCHED)
+        self._node = node
+        self._engine: Engine | None = None
+        self._told: tuple[object, ...] = ()
+        self._due_s = 0.0
+
+    def applied(self, applied: Applied) -> None:
+        """Called in the thread that wrote the setpoint."""
+        message = TwistStamped()
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(
+            applied.wall_ns, 1_000_000_000
+        )
+        message.header.frame_id = "base_link"
+        linear, angular, twist = message.twist.linear, message.twist.angular, applied.twist
+        linear.x, linear.y, linear.z = twist.x, twist.y, twist.z
+        angular.x, angular.y, angular.z = twist.roll, twist.pitch, twist.yaw
+        self._applied.publish(message)
+
+    def watch(self, engine: Engine) -> None:
+        """Tell the state of ``engine`` from now on."""
+        self._engine = engine
+        self._node.create_timer(_CHECK_PERIOD_S, self._tell)
+
+    def _tell(self) -> None:
+        if self._engine is None:
+            return
+        status = self._engine.status()
+        self._due_s -= _CHECK_PERIOD_S
+        if status.key() == self._told and self._due_s > 0:
+            return
+        self._told = status.key()
+        self._due_s = _STATE_PERIOD_S
+        self._state.publish(to_status("teleop", state_report(self._engine, status)))
+
+
+def from_twist(message: Any) -> Twist:
+    """geometry_msgs/Twist → plain."""
+    linear, angular = message.linear, message.angular
+    return Twist(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z)
+
+
+def state_report(engine: Engine, status: Status) -> Report:
+    """``teleop/state``: the reasons as the message, who and what as values."""
+    vehicle = status.vehicle
+    bad = status.estop_by is not None or not vehicle.ready
+    values = {
+        "reasons": " ".join(status.reasons),
+        "source": status.source,
+        "operator": status.operator,
+        "seq": "" if status.seq is None else status.seq,
+        "estop": status.estop_by is not None,
+        "estop_by": status.estop_by or "",
+        "armed": vehicle.armed,
+        "mode": vehicle.mode,
+        "link": vehicle.link,
+        "accepted": sum(engine.pipeline.accepted.values()),
+        "refused": sum(sum(each.values()) for each in engine.pipeline.refused.values()),
+        "setpoints": engine.setpoints,
+    }
+    return Report(Level.WARN if bad else Level.OK, " ".join(status.reasons) or "driving", values)
+
+
+def link_report(engine: Engine, figures: dict[str, object]) -> Report:
+    """Diagnostics of the line to the vehicle."""
+    vehicle = engine.status().vehicle
+    age = vehicle.link_age_s
+    values = {"mode": vehicle.mode, "armed": vehicle.armed, "ready": vehicle.ready}
+    values["link_age_s"] = "" if age is None else age
+    level = Level.OK if vehicle.link else Level.ERROR
+    return Report(level, vehicle.reason or "ready", values | figures)
+
+
+def commands_report(engine: Engine) -> Report:
+    """Diagnostics of the inputs: what was accepted, what refused and why, and how fast it went."""
+    pipeline = engine.pipeline
+    values: dict[str, object] = {}
+    for source, refused in pipeline.refused.items():
+        values[f"{source}.accepted"] = pipeline.accepted[source]
+        values |= {f"{source}.refused.{why}": count for why, count in sorted(refused.items())}
+    for name, measured in (("stamp_to_wire", engine.latency_ms), ("write", engine.write_ms)):
+        found = measured.at((50, 95, 99))
+        if found is not None:
+            values |= {f"{name}_p{p}_ms": v for p, v in zip((50, 95, 99), found, strict=True)}
+    return Report(Level.OK, " ".join(pipeline.reasons) or "driving", values)

@@ -1,0 +1,319 @@
+"""The node as a process: real DDS in, real MAVLink over UDP out."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Imu
+from std_srvs.srv import SetBool
+
+from dialtone_core.ports import free_ports
+from dialtone_ros.qos import LATCHED, SENSOR
+
+_spec = importlib.util.spec_from_file_location(
+    "mavlink_peer", Path(__file__).with_name("mavlink_peer.py")
+)
+assert _spec is not None
+assert _spec.loader is not None
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+MavlinkPeer, until = _module.MavlinkPeer, _module.until
+HOLD, GUIDED = _module.HOLD, _module.GUIDED
+
+
+class Desk:
+    """An operator's ROS node: publishes commands, keeps what comes back."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node("desk", context=self._context)
+        self.heard: dict[str, list[Any]] = {}
+        self.twist = self.node.create_publisher(Twist, "cmd_vel", 10)
+        self.stamped = self.node.create_publisher(TwistStamped, "cmd_vel/nats", 10)
+        self.hear(TwistStamped, "teleop/applied", SENSOR)
+        self.hear(DiagnosticStatus, "teleop/state", LATCHED)
+        self.hear(DiagnosticArray, "diagnostics", 10)
+        self.hear(Odometry, "odom", SENSOR)
+        self.hear(Imu, "imu/data", SENSOR)
+        self.services = {
+            name: self.node.create_client(SetBool, f"teleop/{name}") for name in ("estop", "arm")
+        }
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def hear(self, kind: Any, topic: str, qos: Any) -> None:
+        self.heard[topic] = []
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def close(self) -> None:
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(2.0)
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def drive(self, x: float, yaw: float = 0.0) -> None:
+        message = Twist()
+        message.linear.x, message.angular.z = x, yaw
+        self.twist.publish(message)
+
+    def drive_for(self, duration_s: float, x: float, yaw: float = 0.0) -> float:
+        """Command at 20 Hz; returns when (monotonic s) the last one was published."""
+        pause, end, last = threading.Event(), time.monotonic() + duration_s, 0.0
+        while time.monotonic() < end:
+            last = time.monotonic()
+            self.drive(x, yaw)
+            pause.wait(0.05)
+        return last
+
+    def call(self, name: str, value: bool) -> None:
+        client = self.services[name]
+        assert client.wait_for_service(10.0)
+        future = client.call_async(SetBool.Request(data=value))
+        until(f"{name} is answered", future.done)
+
+    def state(self) -> dict[str, str]:
+        states = self.heard["teleop/state"]
+        return {each.key: each.value for each in states[-1].values} if states else {}
+
+    def counts(self) -> dict[str, str]:
+        return {
+            value.key: value.value
+            for array in self.heard["diagnostics"][-1:]
+            for status in array.status
+            for value in status.values
+        }
+
+
+class Rig:
+    """A teleop process, a vehicle and a desk."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.port = free_ports(1, kind=socket.SOCK_DGRAM)[0]
+        self.log = tmp_path / "teleop.log"
+        url = f"mavlink.url:=udpin:127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "dialtone_teleop.node", "--ros-args"]
+        command += ["-p", url, "-p", "mavlink.auto_arm:=true"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ.copy())
+        self.vehicle = MavlinkPeer(self.port)
+        self.desk = Desk()
+
+    def ready(self) -> None:
+        until("ready to drive", lambda: self.desk.state().get("reasons") == "idle", 20)
+        until("inputs match", lambda: self.desk.twist.get_subscription_count() == 1)
+        until("inputs match", lambda: self.desk.stamped.get_subscription_count() == 1)
+
+    def fresh(self) -> None:
+        """Between two tests: rested, driving allowed, nothing remembered."""
+        self.vehicle.silent = False
+        self.vehicle.velocity_north = 0.0
+        self.desk.call("estop", False)
+        if self.desk.state().get("reasons") not in ("idle", "timeout"):
+            self.desk.call("arm", True)
+        until(
+            "driving is allowed",
+            lambda: self.desk.state().get("reasons") in ("idle", "timeout", "not_finite"),
+        )
+        zeros = len(self.vehicle.setpoints)
+        quiet = threading.Event()
+        while True:
+            quiet.wait(0.15)
+            if len(self.vehicle.setpoints) == zeros:
+                break
+            zeros = len(self.vehicle.setpoints)
+        self.vehicle.setpoints.clear()
+        self.desk.heard["teleop/applied"].clear()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.vehicle.close()
+        self.desk.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    made = Rig(tmp_path_factory.mktemp("teleop"))
+    try:
+        made.ready()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def rig(shared: Rig) -> Rig:
+    shared.fresh()
+    return shared
+
+
+def test_a_command_reaches_the_vehicle_in_its_frame_with_its_signs(rig: Rig) -> None:
+    rig.desk.drive_for(0.6, 0.4, 0.5)
+    _, setpoint = rig.vehicle.moving()[-1]
+    assert setpoint.coordinate_frame == 8
+    assert setpoint.type_mask == 0x5E7
+    assert (setpoint.target_system, setpoint.target_component) == (1, 1)
+    assert setpoint.vx == pytest.approx(0.4, abs=1e-6)
+    assert setpoint.vy == setpoint.vz == 0
+    assert setpoint.yaw_rate == pytest.approx(-0.5, abs=1e-6)
+
+
+def test_silence_sends_zeros_within_300_ms_for_a_second_and_then_nothing(rig: Rig) -> None:
+    last = rig.desk.drive_for(0.5, 0.4)
+    until("a stop", lambda: [at for at, m in rig.vehicle.setpoints if m.vx == 0])
+    zeros = [at for at, m in rig.vehicle.setpoints if m.vx == 0]
+    assert zeros[0] - last < 0.3
+    until("falls silent", lambda: time.monotonic() - rig.vehicle.setpoints[-1][0] > 0.5)
+    zeros = [at for at, m in rig.vehicle.setpoints if m.vx == 0]
+    assert 0.9 < zeros[-1] - zeros[0] < 1.2
+    assert len(zeros) > 10
+    assert rig.vehicle.setpoints[-len(zeros) :] == [
+        each for each in rig.vehicle.setpoints if each[1].vx == 0
+    ]
+
+
+def test_what_was_applied_is_published_as_it_went_out(rig: Rig) -> None:
+    rig.desk.drive_for(0.5, 3.0)
+    until(
+        "applied", lambda: any(a.twist.linear.x == 1.0 for a in rig.desk.heard["teleop/applied"])
+    )
+    assert max(m.vx for _, m in rig.vehicle.setpoints) == 1.0
+    assert rig.desk.heard["teleop/applied"][-1].header.frame_id == "base_link"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_moves_nothing_and_is_counted(rig: Rig, value: float) -> None:
+    before = int(rig.desk.counts().get("cmd_vel.refused.not_finite", 0))
+    for _ in range(3):
+        rig.desk.drive(value)
+        rig.desk.drive(0.0, value)
+
+    def counted() -> bool:
+        return int(rig.desk.counts().get("cmd_vel.refused.not_finite", 0)) >= before + 6
+
+    until("counted by name", counted)
+    assert rig.vehicle.setpoints == []
+
+
+def test_a_bad_envelope_moves_nothing_and_is_counted(rig: Rig) -> None:
+    message = TwistStamped()
+    message.twist.linear.x = 0.5
+    for frame in ("base_link?seq=nine", "base_link?ttl_ms=NaN", "b?" + "a=1&" * 50):
+        message.header.frame_id = frame
+        rig.desk.stamped.publish(message)
+    until("counted", lambda: int(rig.desk.counts().get("nats.refused.bad_envelope", 0)) >= 3)
+    assert rig.vehicle.setpoints == []
+
+
+def test_an_operators_name_and_sequence_are_told(rig: Rig) -> None:
+    message = TwistStamped()
+    message.twist.linear.x = 0.2
+    message.header.frame_id = "base_link?operator=ada&seq=12&ttl_ms=300"
+    rig.desk.stamped.publish(message)
+    until("moved", rig.vehicle.moving)
+    until("told", lambda: rig.desk.state().get("operator") == "ada")
+    assert rig.desk.state()["seq"] == "12"
+
+
+def test_an_e_stop_latches_and_repeats_its_zeros_until_the_vehicle_rests(rig: Rig) -> None:
+    rig.desk.drive_for(0.3, 0.4)
+    rig.vehicle.velocity_north = 0.4
+    rig.desk.call("estop", True)
+    pressed = time.monotonic()
+    rig.desk.drive_for(1.6, 0.4)
+    after = [m for at, m in rig.vehicle.setpoints if at > pressed]
+    assert len(after) > 20
+    assert all(m.vx == 0 and m.yaw_rate == 0 for m in after)
+    rig.vehicle.velocity_north = 0.0
+    until("falls silent", lambda: time.monotonic() - rig.vehicle.setpoints[-1][0] > 0.3)
+    assert "estop" in rig.desk.state()["reasons"]
+    rig.desk.call("estop", False)
+    count = len(rig.vehicle.moving())
+    rig.desk.drive_for(0.3, 0.4)
+    assert len(rig.vehicle.moving()) > count
+
+
+def test_a_pilots_mode_change_is_not_fought(rig: Rig) -> None:
+    rig.desk.drive_for(0.3, 0.4)
+    rig.vehicle.mode = HOLD
+    until("noticed", lambda: "mode_changed" in rig.desk.state().get("reasons", ""))
+    rig.vehicle.setpoints.clear()
+    rig.vehicle.commands.clear()
+    rig.desk.drive_for(1.2, 0.4)
+    assert rig.vehicle.moving() == []
+    assert rig.vehicle.commands == []
+    assert rig.vehicle.mode == HOLD
+    rig.desk.call("arm", True)
+    until("guided again", lambda: rig.vehicle.mode == GUIDED)
+
+
+def test_a_lost_link_stops_driving_and_its_return_resumes(rig: Rig) -> None:
+    rig.vehicle.silent = True
+    until("noticed", lambda: "link_lost" in rig.desk.state().get("reasons", ""))
+    rig.desk.drive_for(0.3, 0.4)
+    assert rig.vehicle.moving() == []
+    rig.vehicle.silent = False
+    until("back", lambda: rig.desk.state().get("link") == "True")
+    rig.desk.drive_for(0.3, 0.4)
+    assert rig.vehicle.moving()
+
+
+def test_an_autopilot_that_rebooted_is_armed_anew_in_simulation(rig: Rig) -> None:
+    rig.vehicle.reboot()
+    until("armed again", lambda: rig.vehicle.armed and rig.vehicle.mode == GUIDED)
+
+
+def test_noise_and_half_frames_on_the_line_harm_nothing(rig: Rig) -> None:
+    for size in range(1, 300):
+        rig.vehicle.send_bytes(os.urandom(size))
+    rig.desk.drive_for(0.4, 0.3)
+    assert rig.vehicle.moving()
+
+
+def test_odometry_and_imu_arrive_in_ros_frames(rig: Rig) -> None:
+    rig.vehicle.velocity_north = 0.5
+    until("moving", lambda: abs(rig.desk.heard["odom"][-1].twist.twist.linear.x - 0.5) < 1e-6)
+    odom = rig.desk.heard["odom"][-1]
+    position = odom.pose.pose.position
+    assert (position.x, position.y, position.z) == (2.0, 1.0, 3.0)
+    assert (odom.header.frame_id, odom.child_frame_id) == ("odom", "base_link")
+    orientation = rig.desk.heard["imu/data"][-1].orientation
+    assert orientation.z == pytest.approx(math.sqrt(0.5))
+    assert orientation.w == pytest.approx(math.sqrt(0.5))
+
+
+def test_a_node_that_ends_sends_zeros_first(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    try:
+        rig.ready()
+        rig.desk.drive_for(0.3, 0.4)
+        until("moving", rig.vehicle.moving)
+        rig.process.send_signal(signal.SIGTERM)
+        assert rig.process.wait(5) == 0
+        until("stopped", lambda: rig.vehicle.setpoints[-1][1].vx == 0)
+        assert "Traceback" not in rig.log.read_text()
+    finally:
+        rig.close()
