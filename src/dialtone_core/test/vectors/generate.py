@@ -69,7 +69,7 @@ def cdr() -> list[dict[str, Any]]:
         values=[KeyValue(key="rtt_ms", value="41.5"), KeyValue(key="state", value="slow")],
     )
     empty = DiagnosticStatus(level=bytes([0]), name="camera_front: driver", message="ok")
-    joints = JointState(header=_header("n"), name=["a", "bcd"], position=[0.5, -0.5])
+    joints = JointState(header=_header("n"), name=["a", "bcd"], effort=[0.5, -0.5])
     return [
         _cdr("nav_msgs/msg/Odometry", odometry),
         _cdr("sensor_msgs/msg/Imu", imu),
