@@ -1,0 +1,179 @@
+"""Assembly: every part of the gateway, in the order in which they open and close."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import web
+
+from dialtone_core.clock import Clock, SystemClock
+from dialtone_core.errors import DialtoneError
+from dialtone_core.naming import check_robot_name
+from dialtone_core.paths import make_state_dir
+from dialtone_core.ports import is_free
+from dialtone_gateway.api.session import SessionApi
+from dialtone_gateway.audit import Audit
+from dialtone_gateway.auth.accounts import Accounts, first_start, write_secret
+from dialtone_gateway.auth.limits import Gate, RateLimit
+from dialtone_gateway.auth.middleware import Guard, add_headers
+from dialtone_gateway.auth.origins import Origins, is_loopback
+from dialtone_gateway.auth.tailscale import Tailscale
+from dialtone_gateway.auth.tokens import Connections, Tokens, load_key
+from dialtone_gateway.auth.who import Who
+from dialtone_gateway.link import RobotLink
+from dialtone_gateway.openapi import document
+from dialtone_gateway.params import GatewayParams
+from dialtone_gateway.roles import Role
+from dialtone_gateway.routes import STRING, Route, mount, obj
+from dialtone_gateway.server import BoundedRunner
+from dialtone_gateway.static import Dashboard
+
+LOG = logging.getLogger("gateway")
+
+
+class Gateway:
+    """One robot's gateway. ``create`` opens nothing; ``open`` may raise ``DialtoneError``."""
+
+    def __init__(self, params: GatewayParams, clock: Clock | None = None) -> None:
+        self.params = params
+        self.robot = check_robot_name(params.robot)
+        self._clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+        self._check()
+        self.link = RobotLink(self.robot, params.nats_url, params.nats_credentials)
+        self.origins = Origins(params.allowed_hosts, params.allowed_origins, params.bind)
+        self.dashboard = Dashboard(params.dashboard)
+        self.connections = Connections(self._clock)
+        self.runner: BoundedRunner | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        host = self.params.bind if self.params.bind not in ("0.0.0.0", "::") else "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def open(self) -> None:
+        """Listen. The robot may come later."""
+        params = self.params
+        if params.port and not is_free(params.port, params.bind):
+            raise DialtoneError(
+                f"port {params.port} on {params.bind} is in use or not ours to open",
+                where="gateway",
+                fix="stop what listens there or choose another --port",
+            )
+        folder = await asyncio.to_thread(make_state_dir, "gateway")
+        app = await asyncio.to_thread(self._assemble, folder)
+        self._stack.push_async_callback(self.link.aclose)
+        await self.link.open()
+        runner = BoundedRunner(
+            app,
+            max_connections=params.max_connections,
+            head_timeout_s=params.request_timeout_s,
+        )
+        self.runner = runner
+        self._stack.push_async_callback(runner.cleanup)
+        self._stack.callback(self.connections.close_all)
+        await runner.setup()
+        site = web.TCPSite(runner, params.bind, params.port, backlog=256)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self._announce(folder)
+
+    async def aclose(self) -> None:
+        """Close everything, newest first; idempotent."""
+        await self._stack.aclose()
+
+    def _check(self) -> None:
+        """Settings that are right alone and wrong together."""
+        if not self.params.insecure_local:
+            return
+        if not is_loopback(self.params.bind):
+            raise DialtoneError(
+                f"insecure_local with bind {self.params.bind} would let the network in",
+                where="gateway",
+                fix="bind 127.0.0.1, or take insecure_local away",
+            )
+        if self.params.tunnel.command:
+            raise DialtoneError(
+                "insecure_local with a tunnel would let the world in",
+                where="gateway",
+                fix="take one of them away",
+            )
+
+    def _assemble(self, folder: Path) -> web.Application:
+        """The application; reads and makes the files of the state folder."""
+        params = self.params
+        accounts = self._accounts(folder)
+        tokens = Tokens(
+            self.robot,
+            load_key(folder / "token_key"),
+            params.session_hours * 3600,
+            self._clock,
+            folder,
+        )
+        tailscale = Tailscale(params.tailscale, self._clock)
+        self._stack.push_async_callback(tailscale.aclose)
+        self.who = Who(
+            tokens,
+            accounts,
+            tailscale,
+            insecure_local=params.insecure_local,
+            trust_forwarded=params.trust_forwarded,
+        )
+        self.audit = Audit(folder, self._clock)
+        gate = Gate()
+        self._stack.callback(gate.close)
+        limit = RateLimit(self._clock, burst=5, every_s=6.0)
+        session = SessionApi(
+            self.robot, self.who, tokens, accounts, self.connections, self.audit, limit, gate
+        )
+        guard = Guard(self.origins, self.who, params.request_timeout_s)
+        app = web.Application(middlewares=guard.middlewares, client_max_size=64 * 1024)
+        app.on_response_prepare.append(add_headers)
+        routes = [*session.routes(), *self._own_routes()]
+        self.routes = [*routes, *self.dashboard.routes()]
+        mount(app, self.routes)
+        return app
+
+    def _accounts(self, folder: Path) -> Accounts:
+        accounts = Accounts(
+            folder,
+            os.environ.get("DIALTONE_SHARED_SECRET", ""),
+            Role.parse(self.params.shared_role),
+        )
+        note = first_start(accounts, os.environ.get("DIALTONE_PASSWORD", ""))
+        if note is not None:
+            LOG.warning(
+                "first start: made the account admin; its password is in %s until it logs in",
+                note,
+            )
+        return accounts
+
+    def _own_routes(self) -> list[Route]:
+        return [
+            Route("GET", "/healthz", self._healthz, Role.PUBLIC, "Whether the gateway runs.",
+                  answer=obj({"ok": {"type": "boolean"}, "robot": STRING})),
+            Route("GET", "/api/openapi.json", self._openapi, Role.PUBLIC, "This document.",
+                  answer={"type": "object"}),
+        ]  # fmt: skip
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "robot": self.robot})
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return web.json_response(document(self.robot, self.routes))
+
+    def _announce(self, folder: Path) -> None:
+        """Tell where it listens: in the log, and in a file for the programs beside it."""
+        file = folder / self.robot / "listening.json"
+        write_secret(file, json.dumps({"url": self.url, "pid": os.getpid()}) + "\n")
+        self._stack.callback(file.unlink, missing_ok=True)
+        built = "" if self.dashboard.built else " (the dashboard is not built)"
+        LOG.info("serving %s at %s%s", self.robot, self.url, built)
+        if self.params.insecure_local:
+            LOG.warning("insecure_local: this machine's users watch and drive without a login")

@@ -1,0 +1,46 @@
+"""The executable ``gateway``: settings, signals, and the end within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from dialtone_core.arguments import parse_arguments
+from dialtone_core.errors import DialtoneError
+from dialtone_gateway.app import Gateway
+from dialtone_gateway.params import GatewayParams
+
+LOG = logging.getLogger("gateway")
+
+
+async def run(params: GatewayParams) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    gateway = Gateway(params)
+    try:
+        await gateway.open()
+        await stop.wait()
+    finally:
+        await gateway.aclose()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; exit code 2 for a wrong setting."""
+    logging.basicConfig(level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s")
+    try:
+        arguments = sys.argv[1:] if argv is None else argv
+        params = parse_arguments(arguments, GatewayParams, "gateway", "The robot's web server.")
+        asyncio.run(run(params))
+    except DialtoneError as error:
+        LOG.critical("%s", error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

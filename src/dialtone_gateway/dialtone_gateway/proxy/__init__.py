@@ -1,0 +1,1 @@
+"""NATS and Foxglove through the gateway's own port."""

@@ -1,0 +1,1 @@
+"""Pictures from NATS to browsers, newest first."""
