@@ -27,6 +27,7 @@ from dialtone_recorder.manifest import (
     write_episode,
 )
 from dialtone_recorder.rawfile import read_contents
+from dialtone_recorder.topics import channel_metadata
 
 NICE = 10
 
@@ -41,10 +42,14 @@ def index_episode(folder: Path) -> None:
     clean(folder)
     metadata = metadata_of(facts)
     record = {"rosbag2": {"serialized_metadata": to_yaml(metadata)}}
+    channels = {
+        (each["name"], each["type"]): channel_metadata(each["qos"], each["type_hash"])
+        for each in facts["topics"]
+    }
     for entry in facts["files"]:
         path = folder / entry["path"]
         if not is_chunked(path):
-            entry["bytes"] = replace_compacted(path, record, entry["messages"])
+            entry["bytes"] = replace_compacted(path, record, channels, entry["messages"])
     facts["indexed"] = True
     write_bag_metadata(folder, metadata)
     write_episode(folder, facts)

@@ -24,18 +24,21 @@ from dialtone_recorder.rawfile import (
     MESSAGE_HEAD,
     Contents,
     closing,
+    finished,
     open_raw,
     records,
 )
 
 CHUNK_BYTES = 1 << 20
+ChannelMetadata = Mapping[tuple[str, str], Mapping[str, str]]
 _INDEX_HEAD = struct.Struct("<BQHI")
 
 
 class _Chunker:
     """Collects records until a chunk is full, then writes it with its message indexes."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, channels: ChannelMetadata) -> None:
+        self._channels = channels
         self.contents = Contents()
         self.indexes: list[ChunkIndex] = []
         self._out = out
@@ -64,10 +67,24 @@ class _Chunker:
                 self._end_ns = log_ns
         else:
             self.contents.add(opcode, body)
+            if opcode == Opcode.CHANNEL:
+                head, body = self._channel(body)
         self._parts += (head, body)
         self._size += 9 + len(body)
         if self._size >= CHUNK_BYTES:
             self.flush()
+
+    def _channel(self, body: bytes) -> tuple[bytes, bytes]:
+        """The channel's record, under the metadata that was known at the end."""
+        channel = self.contents.channels[int.from_bytes(body[:2], "little")]
+        schema = self.contents.schemas[channel.schema_id]
+        channel.metadata = {
+            **channel.metadata, **self._channels.get((channel.topic, schema.name), {})
+        }  # fmt: skip
+        build = RecordBuilder()
+        channel.write(build)
+        record = finished(build)
+        return record[:9], record[9:]
 
     def flush(self) -> None:
         """Write the chunk; schemas and channels without a message go outside of one."""
@@ -83,7 +100,7 @@ class _Chunker:
             message_end_time=self._end_ns, uncompressed_crc=zlib.crc32(data),
             uncompressed_size=len(data),
         ).write(build)  # fmt: skip
-        record = build.end()
+        record = finished(build)
         at = self._out.tell()
         self._out.write(record)
         offsets, index_bytes = self._write_message_indexes(at + len(record))
@@ -112,19 +129,25 @@ class _Chunker:
         return offsets, at - began
 
 
-def compact(source: Path, target: Path, metadata: Mapping[str, Mapping[str, str]]) -> Contents:
+def compact(
+    source: Path,
+    target: Path,
+    metadata: Mapping[str, Mapping[str, str]],
+    channels: ChannelMetadata | None = None,
+) -> Contents:
     """Write ``source`` (unchunked, sealed or cut) as ``target``: chunked, zstd, indexed.
 
-    ``metadata`` are MCAP metadata records by name. The target is on the disk when this returns;
-    it is made anew, and left behind half when this raises.
+    ``metadata`` are MCAP metadata records by name; ``channels`` is metadata by topic and type that
+    replaces what the file has: a publisher may appear after its channel was written. The target
+    is on the disk when this returns; it is made anew, and left behind half when this raises.
     """
     file, size = open_raw(source)
     with file, target.open("wb", buffering=1 << 20) as out:
         out.write(MCAP0_MAGIC)
         head = RecordBuilder()
         Header("ros2", "dialtone").write(head)
-        out.write(head.end())
-        chunker = _Chunker(out)
+        out.write(finished(head))
+        chunker = _Chunker(out, channels or {})
         for opcode, start, body in records(file, size):
             if opcode not in (Opcode.HEADER, Opcode.METADATA):
                 chunker.add(opcode, start, body)
@@ -144,20 +167,25 @@ def _write_metadata(
     for name, values in metadata.items():
         build = RecordBuilder()
         Metadata(name=name, metadata=dict(values)).write(build)
-        record = build.end()
+        record = finished(build)
         indexes.append(MetadataIndex(offset=out.tell(), length=len(record), name=name))
         out.write(record)
     return indexes
 
 
-def replace_compacted(path: Path, metadata: Mapping[str, Mapping[str, str]], expected: int) -> int:
+def replace_compacted(
+    path: Path,
+    metadata: Mapping[str, Mapping[str, str]],
+    channels: ChannelMetadata,
+    expected: int,
+) -> int:
     """Compact ``path`` in place, atomically; returns the new size in bytes.
 
     Raises ``DialtoneError``, leaving ``path`` as it was, when the copy does not hold exactly
     ``expected`` messages.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    contents = compact(path, temporary, metadata)
+    contents = compact(path, temporary, metadata, channels)
     if contents.messages != expected:
         temporary.unlink()
         raise DialtoneError(

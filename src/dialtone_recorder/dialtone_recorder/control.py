@@ -141,6 +141,7 @@ class Recorder:
         facts = self._current().facts
         for key, value in check_labels(request).items():
             setattr(facts, key, value)
+        self._current().changed = True
         return {"episode": facts.name}
 
     async def discard(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -213,12 +214,14 @@ class Recorder:
 
     async def _until_ended(self, session: Session) -> None:
         """A session that ends by itself (disk) is closed like a stopped one."""
-        while not session.ended.is_set():
-            await asyncio.sleep(0.5)
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        session.on_ended(lambda: call_soon(loop, ended.set))
+        await ended.wait()
         if self.session is session:
             self.failures.append(session.error)
             log.error("%s", session.error)
-            await self._end("disk", {})
+            with contextlib.suppress(DialtoneError):  # somebody stopped it meanwhile
+                await self._end("disk", {})
 
     async def _close(self, session: Session) -> Path:
         try:
@@ -260,6 +263,12 @@ class Recorder:
     async def _tell(self, event: str, session: Session) -> None:
         if self._on_event is not None:
             await self._on_event(event, session.facts.name)
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Run ``callback`` on ``loop`` from another thread; nothing where the loop has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)
 
 
 def check_labels(request: Mapping[str, Any]) -> dict[str, Any]:

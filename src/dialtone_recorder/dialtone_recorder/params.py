@@ -53,16 +53,6 @@ class RecorderParams:
     split_s: float = param(
         0.0, "begin another file after this long; 0 is never", unit="s", minimum=0
     )
-    preroll_s: float = param(
-        0.0,
-        "keep so much of the past ready for a start; 0 is none",
-        unit="s",
-        minimum=0,
-        maximum=600,
-    )
-    preroll_mb: int = param(
-        64, "most memory that the past may take", unit="MB", minimum=1, maximum=8192
-    )
     close_budget_s: float = param(
         1.5, "how long the end of the node waits for the index of an episode",
         unit="s", minimum=0, maximum=60,

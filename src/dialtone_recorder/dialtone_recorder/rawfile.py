@@ -123,6 +123,12 @@ class Contents:
         )
 
 
+def finished(build: RecordBuilder) -> bytes:
+    """The bytes built so far; the builder is empty afterwards."""
+    data: bytes = build.end()  # type: ignore[no-untyped-call]
+    return data
+
+
 def closing(
     at: int,
     contents: Contents,
@@ -132,7 +138,7 @@ def closing(
     """Everything from DataEnd to the last magic, for a data section that ends at ``at``."""
     end = RecordBuilder()
     DataEnd(0).write(end)
-    data_end = end.end()
+    data_end = finished(end)
     start = at + len(data_end)
     summary = RecordBuilder()
     offsets: list[SummaryOffset] = []
@@ -152,13 +158,13 @@ def closing(
     offset_start = start + summary.count
     for offset in offsets:
         offset.write(summary)
-    body = summary.end()
+    body = finished(summary)
     crc = zlib.crc32(
         struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offset_start), zlib.crc32(body)
     )
     footer = RecordBuilder()
     Footer(summary_start=start, summary_offset_start=offset_start, summary_crc=crc).write(footer)
-    return data_end + body + footer.end() + MCAP0_MAGIC
+    return data_end + body + finished(footer) + MCAP0_MAGIC
 
 
 def read_contents(path: Path) -> Contents:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
+from mcap.opcode import Opcode
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.closing import (
@@ -101,7 +103,7 @@ def _rebuild(folder: Path, facts: dict[str, Any]) -> None:
     """Seal the files and count again; whatever was only in the recorder's memory is unknown."""
     known = {(each["name"], each["type"]): each for each in facts.get("topics", [])}
     stats: dict[tuple[str, str], TopicStats] = {}
-    files = []
+    files: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.mcap")):
         if is_chunked(path):
             raise DialtoneError(
@@ -138,8 +140,6 @@ def _count(
     known: dict[tuple[str, str], dict[str, Any]],
     stats: dict[tuple[str, str], TopicStats],
 ) -> None:
-    import yaml
-
     by_channel: dict[int, TopicStats] = {}
     for number, channel in contents.channels.items():
         schema = contents.schemas[channel.schema_id]
@@ -155,7 +155,7 @@ def _count(
     file, size = open_raw(path)
     with file:
         for opcode, _, body in records(file, size):
-            if opcode == 5:
+            if opcode == Opcode.MESSAGE:
                 number, seq, log_ns, publish_ns = MESSAGE_HEAD.unpack_from(body)
                 by_channel[number].update(log_ns, publish_ns, seq, len(body) - MESSAGE_HEAD.size)
 

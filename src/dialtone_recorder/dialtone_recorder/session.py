@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -108,7 +109,9 @@ class Session:
         self.error = ""
         self.warning = ""
         self.paused = False
+        self.changed = False
         self.ended = threading.Event()
+        self._on_ended: Callable[[], None] = lambda: None
         self._limits = limits
         self._clock = clock or SystemClock()
         self._started_ns = self._clock.wall_ns()
@@ -120,6 +123,7 @@ class Session:
         self._put_bytes = 0
         self._taken_bytes = 0
         self._stats: dict[tuple[str, str], TopicStats] = {}
+        self._registered: dict[tuple[str, str], Topic] = {}
         self._files: list[FileFacts] = []
         self._stop = threading.Event()
         self._closed_by = ""
@@ -159,6 +163,7 @@ class Session:
         known = self._stats.get(topic.key)
         if known is None:
             self._stats[topic.key] = TopicStats(topic)
+            self.changed = True
             self._new.append(topic)
         else:
             known.topic = topic
@@ -198,6 +203,12 @@ class Session:
     @property
     def duration_s(self) -> float:
         return (self._clock.monotonic_ns() - self._started_monotonic_ns) / NS_PER_S
+
+    def on_ended(self, callback: Callable[[], None]) -> None:
+        """``callback`` is called once from the writer thread when recording has ended."""
+        self._on_ended = callback
+        if self.ended.is_set():
+            callback()
 
     def stats(self) -> list[TopicStats]:
         return list(self._stats.values())
@@ -248,7 +259,10 @@ class Session:
             ],
             "topics": [each.to_json() for each in stats],
             "unrecorded": dict(self.unrecorded),
-            "clock": {"started_monotonic_ns": self._started_monotonic_ns, "step_ns": self._step_ns},
+            "clock": {
+                "started_monotonic_ns": self._started_monotonic_ns,
+                "step_ns": self._step_ns,
+            },
             "software": facts.software,
             "config": facts.config,
         }  # fmt: skip
@@ -317,9 +331,8 @@ class Session:
                 topic.type, "ros2msg", (topic.definition or "").encode()
             )
             part.schemas[topic.type] = schema
-        metadata = {"offered_qos_profiles": topic.qos_yaml()}
-        if topic.type_hash:
-            metadata["topic_type_hash"] = topic.type_hash
+        self._registered.setdefault(topic.key, topic)
+        metadata = self._registered[topic.key].channel_metadata()
         channel = part.writer.register_channel(topic.name, "cdr", schema, metadata)
         part.channels[topic.key] = channel
         return channel
@@ -334,13 +347,16 @@ class Session:
                 self._channel(stats.topic)
 
     def _end_part(self) -> None:
-        self._part.writer.finish()
+        self._part.writer.finish()  # type: ignore[no-untyped-call]
         self._part.file.sync()
         self._part.file.close()
         self._files.append(self._part.facts())
 
     def _look_around(self) -> None:
-        """Once a second: a stepped clock, and a disk that fills."""
+        """Once a second: changed labels, a stepped clock, and a disk that fills."""
+        if self.changed:
+            self.changed = False
+            write_episode(self.folder, self.to_json())
         elapsed_ns = self._clock.monotonic_ns() - self._started_monotonic_ns
         step_ns = self._clock.wall_ns() - self._started_ns - elapsed_ns
         if abs(step_ns) > abs(self._step_ns):
@@ -373,7 +389,6 @@ class Session:
 
     def _finish(self, failed: bool = False) -> None:
         self._ended_ns = self._clock.wall_ns()
-        self.ended.set()
         try:
             (self.folder / ".reserve").unlink(missing_ok=True)
             if failed:
@@ -381,11 +396,25 @@ class Session:
             else:
                 self._end_part()
             facts = self.to_json("closing")
-            write_bag_metadata(self.folder, bag_metadata(facts["topics"], self._files, {}))
+            write_bag_metadata(self.folder, bag_metadata(self._as_written(), self._files, {}))
             write_episode(self.folder, facts)
         except OSError as error:
             self.error = self.error or f"closing failed ({error.strerror}): {self.folder}"
             self._part.file.close()
+        self.ended.set()
+        self._on_ended()
+
+    def _as_written(self) -> list[dict[str, Any]]:
+        """The topics with the QoS that their channels carry: readers compare the two."""
+        return [
+            {
+                **each.to_json(),
+                "qos": self._registered[key].qos,
+                "type_hash": self._registered[key].type_hash,
+            }
+            for key, each in self._stats.items()
+            if key in self._registered
+        ]
 
     def _seal_part(self) -> None:
         """What the failed batch took with it is lost: count again from the file."""

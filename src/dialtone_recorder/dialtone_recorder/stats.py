@@ -31,7 +31,7 @@ class TopicStats:
     max_delay_ns: int = 0
 
     def update(self, log_ns: int, publish_ns: int, seq: int, size: int) -> None:
-        """Count one message. ``seq`` 0 is "unknown"; a smaller one is a publisher that restarted."""
+        """Count one message. ``seq`` 0 is unknown; a smaller one is a publisher that restarted."""
         if self.messages:
             gap = log_ns - self.last_ns
             if gap > self.max_gap_ns:

@@ -40,16 +40,15 @@ class Topic:
         """A publisher may come back with another type: name and type make a stream."""
         return self.name, self.type
 
-    def qos_yaml(self) -> str:
-        """``offered_qos_profiles`` as rosbag2 puts it into a channel's metadata."""
-        return qos_yaml(self.qos)
+    def channel_metadata(self) -> dict[str, str]:
+        return channel_metadata(self.qos, self.type_hash)
 
 
-def qos_yaml(profiles: Sequence[dict[str, Any]]) -> str:
-    if not profiles:
-        return ""
-    text: str = yaml.safe_dump(list(profiles), sort_keys=False)
-    return text.strip()
+def channel_metadata(qos: Sequence[dict[str, Any]], type_hash: str) -> dict[str, str]:
+    """A channel's metadata as rosbag2 writes it: the profiles as YAML text, and RIHS01."""
+    text = yaml.safe_dump(list(qos), sort_keys=False).strip() if qos else ""
+    hashed = {"topic_type_hash": type_hash} if type_hash else {}
+    return {"offered_qos_profiles": text, **hashed}
 
 
 def qos_profile(

@@ -1,0 +1,299 @@
+"""The node from outside: real DDS publishers, a real NATS server, the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import orjson
+import pytest
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from dialtone_core.ports import free_ports
+from dialtone_recorder.manifest import RECORDING, read_episode
+from dialtone_recorder.reader import episode_counts, episode_messages
+
+DEADLINE_S = 15.0
+
+
+async def until(what: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not ready():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        await asyncio.sleep(0.02)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+class Publisher:
+    """Publishes odometry, what was applied and pictures at 50 Hz, and one latched text."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = Node("publisher", context=self.context)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._text = self.node.create_publisher(String, "description", latched)
+        self._text.publish(String(data="a rover"))
+        self._odom = self.node.create_publisher(Odometry, "odom", 10)
+        self._applied = self.node.create_publisher(TwistStamped, "teleop/applied", 10)
+        self._image = self.node.create_publisher(CompressedImage, "image", 10)
+        self._pixels = os.urandom(20_000)
+        self.node.create_timer(0.02, self._publish)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+            self.executor.spin()
+
+    def _publish(self) -> None:
+        odom = Odometry()
+        odom.header.stamp = self.node.get_clock().now().to_msg()
+        self._odom.publish(odom)
+        self._applied.publish(TwistStamped())
+        self._image.publish(CompressedImage(format="jpeg", data=self._pixels))
+
+    async def call(self, service: str) -> Trigger.Response:
+        client = self.node.create_client(Trigger, service)
+        try:
+            await until(f"service {service}", client.service_is_ready)
+            asked = client.call_async(Trigger.Request())
+            await until(f"answer of {service}", asked.done)
+            return asked.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+        self._thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def publisher() -> Iterator[Publisher]:
+    made = Publisher()
+    yield made
+    made.close()
+
+
+class Recorder:
+    """The node's process and a NATS client of its services."""
+
+    def __init__(self, directory: Path, url: str, *parameters: str) -> None:
+        self.directory = directory
+        self.url = url
+        self._parameters = parameters
+        self.process: subprocess.Popen[str]
+        self.start_process()
+
+    def start_process(self) -> None:
+        parameters = (f"directory:={self.directory}", f"nats_url:={self.url}", *self._parameters)
+        arguments = [word for each in parameters for word in ("-p", each)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dialtone_recorder.node", "--ros-args", *arguments],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    async def call(self, verb: str, **request: Any) -> dict[str, Any]:
+        client = await nats.connect(self.url)
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while True:
+                try:
+                    reply = await client.request(
+                        f"dt.rover.srv.recorder.{verb}", orjson.dumps(request), timeout=5
+                    )
+                    return dict(orjson.loads(reply.data))
+                except nats.errors.NoRespondersError:
+                    assert time.monotonic() < deadline, "the recorder never served"
+                    await asyncio.sleep(0.05)
+        finally:
+            await client.close()
+
+    async def record(self, messages: int, **request: Any) -> str:
+        """Start and wait until so many messages are in; returns the episode's path."""
+        started = await self.call("start", **request)
+        assert started["ok"], started
+        deadline = time.monotonic() + DEADLINE_S
+        while (await self.call("status"))["messages"] < messages:
+            assert time.monotonic() < deadline, "too few messages"
+        return str(started["path"])
+
+    def close(self) -> None:
+        """End it politely: a killed node's services would haunt the next test's discovery."""
+        self.process.terminate()
+        self.process.communicate(timeout=10)
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """A real nats-server on a port that was free."""
+    (port,) = free_ports(1)
+    with running_server(port) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running_server(port: int) -> Iterator[str]:
+    server = Path(sys.executable).with_name("nats-server")
+    process = subprocess.Popen(
+        [str(server), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, url: str, publisher: Publisher) -> Iterator[Recorder]:
+    made = Recorder(tmp_path / "episodes", url)
+    yield made
+    made.close()
+
+
+async def test_an_episode_holds_every_topic_and_is_read_by_mcap_and_rosbags(
+    recorder: Recorder,
+) -> None:
+    path = await recorder.record(200, task="Look around!", operator="ada")
+    stopped = await recorder.call("stop", outcome="success")
+    assert stopped["ok"], stopped
+    assert not stopped["closing"]
+    assert stopped["path"] == path
+    assert path.endswith("_rover_look-around")
+    counts = episode_counts(path)
+    assert counts["/description"] == 1
+    assert min(counts["/odom"], counts["/teleop/applied"], counts["/image"]) > 40
+    assert sum(counts.values()) == stopped["messages"]
+    with AnyReader([Path(path)]) as reader:
+        read = [(each.topic, reader.deserialize(raw, each.msgtype)) for each, _, raw in
+                reader.messages()]  # fmt: skip
+    assert len(read) == stopped["messages"]
+    facts = read_episode(Path(path))
+    assert (facts["task"], facts["operator"], facts["outcome"]) == (
+        "Look around!", "ada", "success",
+    )  # fmt: skip
+    assert facts["state"] == "closed"
+    assert facts["indexed"]
+    assert facts["lost_recorder"] == facts["lost_transport"] == 0
+
+
+async def test_each_message_keeps_its_source_stamp_and_sequence_number(
+    recorder: Recorder,
+) -> None:
+    path = await recorder.record(100)
+    await recorder.call("stop")
+    odom = [each for each in episode_messages(path) if each.topic == "/odom"]
+    assert [each.sequence for each in odom] == list(
+        range(odom[0].sequence, odom[0].sequence + len(odom))
+    )
+    assert all(0 < each.log_ns - each.publish_ns < 1_000_000_000 for each in odom)
+
+
+async def test_ros_services_start_and_stop_and_refuse_by_name(
+    recorder: Recorder, publisher: Publisher
+) -> None:
+    refused = await publisher.call("recorder/stop")
+    assert not refused.success
+    assert "nothing is being recorded" in refused.message
+    started = await publisher.call("recorder/start")
+    assert started.success
+    again = await publisher.call("recorder/start")
+    assert not again.success
+    stopped = await publisher.call("recorder/stop")
+    assert stopped.success
+    assert "/odom" in episode_counts(orjson.loads(stopped.message)["path"])
+
+
+async def test_a_killed_recorder_loses_at_most_a_second_and_is_recovered_at_the_next_start(
+    recorder: Recorder,
+) -> None:
+    path = Path(await recorder.record(300, task="cut"))
+    killed_ns = time.time_ns()
+    recorder.process.kill()
+    recorder.process.wait()
+    assert path.with_name(path.name + RECORDING).is_dir()
+    recorder.start_process()
+    await until("recovered", path.is_dir)
+    facts = read_episode(path)
+    assert facts["recovered"]
+    assert facts["task"] == "cut"
+    assert killed_ns - max(each["last_ns"] for each in facts["topics"]) < 1_000_000_000
+    with AnyReader([path]) as reader:
+        assert sum(1 for _ in reader.messages()) == facts["messages"] >= 250
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_closes_the_episode_within_the_budget(
+    recorder: Recorder, signum: signal.Signals
+) -> None:
+    path = Path(await recorder.record(100))
+    began = time.monotonic()
+    recorder.process.send_signal(signum)
+    await until("ended", lambda: recorder.process.poll() is not None)
+    assert time.monotonic() - began < 2.5
+    assert recorder.process.returncode == 0
+    assert names(recorder.directory) == [path.name]
+    assert names(path) == [f"{path.name}_0.mcap", "episode.json", "metadata.yaml"]
+    assert episode_counts(path)["/odom"] > 20
+
+
+async def test_a_discarded_episode_leaves_nothing(recorder: Recorder) -> None:
+    await recorder.record(50)
+    assert (await recorder.call("discard"))["ok"]
+    assert names(recorder.directory) == []
+
+
+async def test_a_wrong_label_is_refused_and_nothing_begins(recorder: Recorder) -> None:
+    reply = await recorder.call("start", outcome="great")
+    assert not reply["ok"]
+    assert "success or fail" in reply["error"]
+    assert not (await recorder.call("status"))["recording"]
+
+
+async def test_the_server_may_come_up_after_the_node(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    made = Recorder(tmp_path / "late", f"nats://127.0.0.1:{port}")
+    try:
+        await until("the node is up", (tmp_path / "late").is_dir)
+        with running_server(port):
+            assert (await made.call("status"))["ok"]
+    finally:
+        made.close()
+
+
+def test_a_folder_that_cannot_be_written_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    made = Recorder(blocked / "episodes", "")
+    _, said = made.process.communicate(timeout=20)
+    assert made.process.returncode == 2
+    (line,) = [each for each in said.splitlines() if "episodes cannot be written" in each]
+    assert str(blocked / "episodes") in line
+    assert "Fix:" in line
