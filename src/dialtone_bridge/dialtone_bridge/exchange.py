@@ -29,6 +29,9 @@ class Source(Protocol):
     def post(self, work: Callable[[], None]) -> None:
         """Run ``work`` in the source's thread soon; from any thread."""
 
+    def to_json(self, type_name: str, payload: bytes) -> bytes:
+        """CDR to JSON text; from any thread; raises ``WireError``."""
+
     def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> Subscription: ...
 
 
@@ -142,7 +145,9 @@ class Exchange:
         if latched and not route.latched:
             route = route.as_latched()
         path = topic_path(name, self._table.namespace)
-        flow = Flow(Topic(name, path, type_name, definition, route), self._source)
+        to_json = partial(self._source.to_json, type_name)
+        topic = Topic(name, path, type_name, definition, route, to_json)
+        flow = Flow(topic, self._source)
         self._flows[name] = flow
         flow.open(self._transports)
 

@@ -13,6 +13,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
+from dialtone_bridge.ros_json import parse
 from dialtone_bridge.routes import RouteTable
 from dialtone_core.cdr import ENCAPSULATION_BYTES, byte_order
 from dialtone_core.command import Envelope, Twist
@@ -58,7 +59,7 @@ class RosInbound:
         self._check(path)
         if len(payload) > MAX_MESSAGE_BYTES:
             raise WireError("too_big", f"{len(payload)} bytes")
-        type_name = _type(type_name)
+        type_name = _type(type_name or self._type_of(path))
         if type_name == TWIST:
             made: Any = TwistMsg()
             _fill(made, _twist(encoding, payload))
@@ -77,6 +78,14 @@ class RosInbound:
         if path.startswith("/"):
             return path
         return f"{self._table.namespace.rstrip('/')}/{path}"
+
+    def _type_of(self, path: str) -> str:
+        """The type that the graph knows for ``path``: that of whoever listens there."""
+        topic = self._resolve(path)
+        types = dict(self._node.get_topic_names_and_types()).get(topic, [])
+        if len(types) != 1:
+            raise WireError("no_type", f"{path[:60]} has {len(types)} types on the graph")
+        return str(types[0])
 
     def _publisher(self, path: str, type_name: str) -> Publisher:
         key = (path, type_name)
@@ -118,7 +127,7 @@ def _decode(type_name: str, encoding: str, payload: bytes) -> Any:
     """A message of ``type_name``; decoded even from CDR, so that no garbage reaches the robot."""
     cls = message_class(type_name)
     if encoding == "json":
-        raise WireError("unknown_encoding", f"json of {type_name}")
+        return parse(cls, payload)
     if encoding != "cdr":
         raise WireError("unknown_encoding", encoding[:20])
     byte_order(payload)

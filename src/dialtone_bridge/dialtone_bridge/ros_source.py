@@ -11,6 +11,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.qos import Offer, QosPlan, plan
+from dialtone_bridge.ros_json import cdr_to_json
 from dialtone_bridge.routes import BULK_TYPES
 from dialtone_bridge.transports.base import Topic
 from dialtone_core.sample import Sample
@@ -51,6 +52,9 @@ class RosSource:
     def post(self, work: Callable[[], None]) -> None:
         self._work.append(work)
         self._guard.trigger()
+
+    def to_json(self, type_name: str, payload: bytes) -> bytes:
+        return cdr_to_json(type_name, payload)
 
     def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> RosSubscription:
         made = RosSubscription(self._node, topic, on_sample, self._open.remove)

@@ -14,7 +14,7 @@ import pytest
 import typer
 from bridge_rig import Peer, Rig, until
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
@@ -134,6 +134,29 @@ async def test_bad_commands_are_named_and_move_nothing(
     }
     assert heard == []
     assert bridge.process.poll() is None
+
+
+async def test_json_goes_out_and_in_where_the_routes_say_so(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    heard = peer.listen(PoseStamped, "goal_pose")
+    params = {"routes.c.topic": "chatter", "routes.c.encoding": "json"}
+    rig.start_bridge(**params)
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(String(data="ünï"))
+    message = await inbox.next_msg(timeout=5)
+    assert json.loads(message.data) == {"data": "ünï"}
+    assert message.headers is not None
+    assert message.headers["Dt-Encoding"] == "json"
+    while not heard:
+        goal = b'{"pose":{"position":{"x":2.5}}}'
+        await client.publish(f"dt.{rig.robot}.cmd.goal_pose", goal)
+        await asyncio.sleep(0.05)
+    assert heard[0].pose.position.x == 2.5
+    assert heard[0].pose.orientation.w == 1.0
 
 
 async def test_foxglove_sees_the_same_bytes_and_their_definition(rig: Rig, peer: Peer) -> None:

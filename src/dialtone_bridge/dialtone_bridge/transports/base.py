@@ -21,13 +21,17 @@ Want = Callable[[bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text."""
+    """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text.
+
+    ``to_json`` turns its CDR into JSON text, for routes that ask for that; raises ``WireError``.
+    """
 
     name: str
     path: str
     type: str
     definition: str
     route: Route
+    to_json: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Inbound(Protocol):
         """A velocity command from ``source`` (``nats``: stamped, with its envelope)."""
 
     def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
-        """Any other message (``json`` or ``cdr``) for the topic ``path``."""
+        """A message (``json`` or ``cdr``) for the topic ``path``; no type: the graph's."""
 
     def accepts(self, path: str) -> bool:
         """Whether clients may publish on ``path`` at all."""

@@ -234,10 +234,8 @@ class NatsTransport:
         if not self._inbound.accepts(path):
             raise WireError("topic_not_allowed", path[:80])
         headers = message.headers or {}
-        if wire.TYPE not in headers:
-            raise WireError("no_type", f"{path[:60]} without a {wire.TYPE} header")
         encoding = headers.get(wire.ENCODING, "json")
-        self._inbound.message(path, headers[wire.TYPE], encoding, message.data)
+        self._inbound.message(path, headers.get(wire.TYPE, ""), encoding, message.data)
 
     def _on_state(self, connected: bool, why: str) -> None:
         self._why = why

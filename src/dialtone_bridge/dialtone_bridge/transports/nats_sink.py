@@ -50,7 +50,10 @@ class NatsSink:
         self._on_close(self)
 
     def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
-        """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset."""
+        """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset.
+
+        Raises ``WireError`` where the payload is not of its type.
+        """
         encoding, payload, stamp_ns = self._encoding, sample.payload, sample.publish_ns
         if encoding == "jpeg":
             view = read_compressed_image(payload)
@@ -59,6 +62,8 @@ class NatsSink:
                 payload = payload[view.start : view.stop]
             else:
                 encoding = "cdr"
+        elif encoding == "json":
+            payload = self.topic.to_json(payload)
         if sample.seq is None:
             more = b"Dt-Stamp-Ns: %d\r\n" % stamp_ns
         else:
