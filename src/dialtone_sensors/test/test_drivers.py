@@ -28,11 +28,9 @@ from dialtone_sim.pose import Pose
 GONE = OSError(errno.ENODEV, "No such device")
 
 
-def _sim_params(**more: float) -> CameraParams:
+def _sim_params() -> CameraParams:
     (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
-    return CameraParams(
-        pose_url=f"udp:127.0.0.1:{port}", width=160, height=120, rate_hz=60.0, **more
-    )
+    return CameraParams(pose_url=f"udp:127.0.0.1:{port}", width=160, height=120, rate_hz=60.0)
 
 
 def _read(camera: SimCamera) -> Frame:

@@ -133,7 +133,8 @@ def test_acceleration_that_is_not_ignored_is_refused() -> None:
 @pytest.mark.parametrize("axis", ["vx", "vy", "yaw_rate"])
 def test_what_is_not_finite_is_refused(axis: str, bad: float) -> None:
     bench = Bench().ready()
-    bench.drive(MAVROS_VELOCITY_AND_YAW_RATE, **{axis: bad})
+    wishes: dict[str, Any] = {axis: bad}
+    bench.drive(MAVROS_VELOCITY_AND_YAW_RATE, **wishes)
     assert bench.reason == "not_finite"
     bench.wait(0.5)
     assert bench.autopilot.state.speed == 0
