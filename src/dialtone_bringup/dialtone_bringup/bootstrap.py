@@ -140,8 +140,11 @@ class Environment:
             env.pop("PYTHONPATH", None)
             env["AMENT_PREFIX_PATH"] = str(self.venv)
             env.update(_wheel_libraries(self.venv))
-        if "PIP_CACHE_DIR" not in env and not _cache_is_ours():
-            env["PIP_NO_CACHE_DIR"] = "1"
+        if not _home_is_writable():
+            # pip keeps its cache, and packages that are built keep their scratch files, at home.
+            env.setdefault("PIP_CACHE_DIR", str(self.venv / "cache"))
+            if not Path(env.get("HOME") or "/nonexistent").is_dir():
+                env["HOME"] = str(self.venv)
         env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
         env["PIP_ROOT_USER_ACTION"] = "ignore"
         return env
@@ -242,9 +245,10 @@ def _imports(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
 
 
-def _cache_is_ours() -> bool:
+def _home_is_writable() -> bool:
     """Whether pip may write its cache; it warns at every call where it may not."""
-    at = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pip"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    at = Path(cache) / "pip"
     while not at.exists() and at != at.parent:
         at = at.parent
     return os.access(at, os.W_OK) and at.stat().st_uid == os.geteuid()
@@ -271,7 +275,7 @@ def _write_env(made: Environment) -> None:
     base = made.env()
     if not made.stock_ros:
         keep = ("PATH", "VIRTUAL_ENV", "AMENT_PREFIX_PATH", "LD_LIBRARY_PATH")
-        base = {key: base[key] for key in (*keep, "_ROS_WHEELS_BOOTSTRAP_COMPLETE")}
+        base = {key: base[key] for key in (*keep, "_ROS_WHEELS_BOOTSTRAP_COMPLETE") if key in base}
         base["PATH"] = f"{made.venv / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
     script = f". {shlex.quote(str(made.workspace / 'install' / 'setup.bash'))} && env -0"
     done = subprocess.run(["bash", "-c", script], env=base, capture_output=True, text=True)
