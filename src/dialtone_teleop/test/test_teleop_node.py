@@ -28,6 +28,7 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import SetBool
 
 from dialtone_core.ports import free_ports
+from dialtone_ros.domain import FreeDomain
 from dialtone_ros.qos import LATCHED, SENSOR
 
 _spec = importlib.util.spec_from_file_location(
@@ -44,9 +45,10 @@ HOLD, GUIDED = _module.HOLD, _module.GUIDED
 class Desk:
     """An operator's ROS node: publishes commands, keeps what comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        no_signals = SignalHandlerOptions.NO
+        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=no_signals)
         self.node = Node("desk", context=self._context)
         self.heard: dict[str, list[Any]] = {}
         self.twist = self.node.create_publisher(Twist, "cmd_vel", 10)
@@ -112,14 +114,16 @@ class Rig:
 
     def __init__(self, tmp_path: Path) -> None:
         self.port = free_ports(1, kind=socket.SOCK_DGRAM)[0]
+        self._domain = FreeDomain()
+        environment = os.environ | {"ROS_DOMAIN_ID": str(self._domain.number)}
         self.log = tmp_path / "teleop.log"
         url = f"mavlink.url:=udpin:127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "dialtone_teleop.node", "--ros-args"]
         command += ["-p", url, "-p", "mavlink.auto_arm:=true"]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ.copy())
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self.vehicle = MavlinkPeer(self.port)
-        self.desk = Desk()
+        self.desk = Desk(self._domain.number)
 
     def ready(self) -> None:
         until("ready to drive", lambda: self.desk.state().get("reasons") == "idle", 20)
@@ -152,6 +156,7 @@ class Rig:
         self.process.wait()
         self.vehicle.close()
         self.desk.close()
+        self._domain.close()
 
 
 @pytest.fixture(scope="module")
