@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nats
+import nats.errors
 import pytest
 import typer
 from bridge_rig import Peer, Rig, until
@@ -312,3 +315,71 @@ def _app() -> typer.Typer:
     app = typer.Typer()
     app.command()(routes)
     return app
+
+
+async def test_telemetry_resumes_after_the_server_was_killed_and_nothing_stale_comes(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    server = rig.children[0]
+    bridge = rig.start_bridge()
+    heard = peer.listen(TwistStamped, "cmd_vel/nats")
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    subject = f"dt.{rig.robot}.tlm.chatter"
+    inbox = await client.subscribe(subject)
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    server.stop(signal.SIGKILL)
+    await until(lambda: "disconnected" in bridge.text())
+    for _ in range(50):
+        publisher.publish(String(data="stale"))
+    rig.start_server()
+    await until(lambda: bridge.text().count("connected to") == 2)
+    await until(lambda: client.is_connected)
+    async with timeout(15):
+        message = None
+        while message is None:
+            publisher.publish(String(data="fresh"))
+            with suppress(nats.errors.TimeoutError):
+                message = await inbox.next_msg(timeout=0.2)
+        assert b"fresh" in message.data
+        while not heard:
+            await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", b'{"linear":{"x":0.1}}')
+            await asyncio.sleep(0.05)
+
+
+async def test_a_flood_of_garbage_moves_nothing_and_ends_nothing(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    heard = peer.listen(TwistStamped, "cmd_vel/nats")
+    reports = peer.listen(DiagnosticArray, "diagnostics")
+    bridge = rig.start_bridge()
+    await rig.file()
+    dice = random.Random(1)
+    seed = b'{"linear":{"x":NaN,"y":"1"},"angular":[1]}\x00\xff'
+    total = 20_000
+    for count in range(total):
+        junk = bytes(dice.choices(seed, k=dice.randrange(60)))
+        await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", junk)
+        if count % 500 == 0:
+            await client.flush()
+    await refusals(reports, total)
+    assert heard == []
+    assert bridge.process.poll() is None
+
+
+async def test_a_payload_over_the_servers_bound_is_dropped_and_named(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    reports = peer.listen(DiagnosticArray, "diagnostics")
+    bridge = rig.start_bridge()
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(String(data="x" * 9_000_000))
+    await until(
+        lambda: reports and values(reports[-1], "bridge: nats").get("dropped_oversize") == "1"
+    )
+    assert "/chatter: a message of 9000" in bridge.text()
+    publisher.publish(String(data="small"))
+    assert b"small" in (await inbox.next_msg(timeout=5)).data
