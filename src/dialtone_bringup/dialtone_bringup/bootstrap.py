@@ -246,12 +246,13 @@ def _imports(python: str, module: str) -> bool:
 
 
 def _home_is_writable() -> bool:
-    """Whether pip may write its cache; it warns at every call where it may not."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    at = Path(cache) / "pip"
-    while not at.exists() and at != at.parent:
-        at = at.parent
-    return os.access(at, os.W_OK) and at.stat().st_uid == os.geteuid()
+    """Whether pip may write its cache; tried, because root is told yes on a read-only home too."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    try:
+        (cache / "pip").mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(cache / "pip", os.W_OK) and (cache / "pip").stat().st_uid == os.geteuid()
 
 
 def _without_ros_owned(requirements: str) -> str:
