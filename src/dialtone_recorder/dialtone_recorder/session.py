@@ -302,6 +302,8 @@ class Session:
         for sample in batch:
             self._taken_bytes += len(sample.payload)
             self._write(sample)
+        # In the kernel it survives the death of this process; fdatasync is for the machine's.
+        self._part.file.flush()
         self._split_if_due()
 
     def _write(self, sample: Sample) -> None:
