@@ -132,15 +132,18 @@ class Session:
         self._thread.start()
 
     def _open(self) -> None:
+        made = False
         try:
             self.folder.mkdir()
+            made = True
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._reserve()
             self._part = _Part(self._part_path(0))
             write_episode(self.folder, self.to_json())
         except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if made:
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise DialtoneError(
                 f"cannot begin an episode ({error.strerror})", where=str(self.folder),
                 fix="make the folder writable, or free some disk",
