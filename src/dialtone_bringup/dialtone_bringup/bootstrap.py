@@ -165,7 +165,7 @@ class Environment:
         (self.venv / "COLCON_IGNORE").touch()
         steps = Steps(self.venv / "setup.log")
         version = ".".join(map(str, sys.version_info[:3]))
-        base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        base = _base_python()
         command = [base, "-m", "venv", str(self.venv)]
         if self.stock_ros:
             command.insert(3, "--system-site-packages")
@@ -232,7 +232,12 @@ class Environment:
 #: Left by another virtual environment or a debugging session; they would bend ours.
 _FOREIGN = ("PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET")
 #: Of the sourced environment only these matter; what a shell sets by itself doesn't.
-_SKIPPED = ("_", "SHLVL", "PWD", "OLDPWD", "COLCON_CURRENT_PREFIX")
+_SKIPPED = ("_", "SHLVL", "PWD", "OLDPWD", "COLCON_CURRENT_PREFIX", "COLCON_PYTHON_EXECUTABLE")
+
+
+def _base_python() -> str:
+    """The interpreter that runs us, not a venv's link to it."""
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 def _has(module: str) -> bool:
@@ -278,6 +283,8 @@ def _write_env(made: Environment) -> None:
         keep = ("PATH", "VIRTUAL_ENV", "AMENT_PREFIX_PATH", "LD_LIBRARY_PATH")
         base = {key: base[key] for key in (*keep, "_ROS_WHEELS_BOOTSTRAP_COMPLETE") if key in base}
         base["PATH"] = f"{made.venv / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    # colcon's script calls the Python that built it without quotes: one without spaces does.
+    base["COLCON_PYTHON_EXECUTABLE"] = _base_python()
     script = f". {shlex.quote(str(made.workspace / 'install' / 'setup.bash'))} && env -0"
     done = subprocess.run(["bash", "-c", script], env=base, capture_output=True, text=True)
     if done.returncode:
