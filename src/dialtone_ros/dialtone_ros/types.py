@@ -68,7 +68,20 @@ def message_definition(type_name: str) -> str:
     layout). Raises ``LookupError`` where a text is not installed.
     """
     root = normalize_type(type_name)
-    texts = {root: _read(root)}
+    return _with_dependencies(root, _read(root))
+
+
+@cache
+def service_definitions(type_name: str) -> tuple[str, str]:
+    """Request and response of ``pkg/srv/Type`` as ``message_definition`` gives a message."""
+    request, _, response = f"\n{_read(type_name, 'srv')}".partition("\n---")
+    parts = (request.strip("\n") + "\n", response.strip("\n") + "\n")
+    texts = [_with_dependencies(type_name, part) for part in parts]
+    return texts[0], texts[1]
+
+
+def _with_dependencies(root: str, text: str) -> str:
+    texts = {root: text}
     waiting = [root]
     while waiting:
         current = waiting.pop(0)
@@ -80,10 +93,10 @@ def message_definition(type_name: str) -> str:
     return first[1] + "".join(f"{_SEPARATOR}\nMSG: {name}\n{text}" for name, text in rest)
 
 
-def _read(type_name: str) -> str:
+def _read(type_name: str, suffix: str = "msg") -> str:
     package, kind, name = type_name.split("/")
     try:
-        path = Path(get_package_share_directory(package), kind, f"{name}.msg")
+        path = Path(get_package_share_directory(package), kind, f"{name}.{suffix}")
         text = path.read_text(encoding="utf-8")
     except (PackageNotFoundError, OSError) as error:
         raise LookupError(f"no definition of {type_name} is installed") from error
