@@ -11,6 +11,7 @@ from rclpy.node import Node
 from dialtone_bridge import ros_reports, services
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
@@ -61,6 +62,7 @@ class Bridge:
             self._transports.append(self._foxglove)
         self._source = RosSource(node, params.discovery_period_s)
         self._exchange = Exchange(self._source, self._transports, table)
+        self._services = RosServices(node, params.allow_services, self._source.post)
         self._file: RobotFile | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -69,6 +71,8 @@ class Bridge:
             await transport.open()
         if self._nats is not None:
             await self._nats.serve(services.PACKAGE, services.handlers(self._exchange))
+            if not self._params.read_only:
+                await self._nats.serve_calls(self._services.call_json)
         ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
         self._source.start(self._exchange)
         async with TaskGroup() as group:

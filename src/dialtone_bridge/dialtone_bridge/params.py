@@ -66,6 +66,9 @@ class BridgeParams:
         ["cmd_vel", "goal_pose", "initialpose", "clicked_point"],
         "regular expressions of topics that clients may publish on",
     )
+    allow_services: list[str] = param(
+        [r"(teleop|recorder)/[a-z_]+"], "regular expressions of ROS services that clients may call"
+    )
     read_only: bool = param(False, "refuse every command, whoever sends it")
     discovery_period_s: float = param(1.0, "how often the graph is looked at", unit="s",
                                       minimum=0.1, maximum=60)  # fmt: skip

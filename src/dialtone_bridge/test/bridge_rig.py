@@ -83,7 +83,13 @@ class Rig:
 
     async def file(self) -> RobotFile:
         """The runtime file of the running bridge."""
-        found: RobotFile = await until(lambda: RobotFile.read(self.robot))
+
+        def look() -> RobotFile | None:
+            for child in self.children:
+                assert child.process.poll() is None, f"it ended:\n{child.text()}"
+            return RobotFile.read(self.robot)
+
+        found: RobotFile = await until(look)
         return found
 
     def stop(self) -> None:

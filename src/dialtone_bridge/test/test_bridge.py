@@ -18,9 +18,11 @@ import typer
 from bridge_rig import Peer, Rig, until
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 from typer.testing import CliRunner
 
 from dialtone_bridge.clients.foxglove_client import open_client
@@ -383,3 +385,51 @@ async def test_a_payload_over_the_servers_bound_is_dropped_and_named(
     assert "/chatter: a message of 9000" in bridge.text()
     publisher.publish(String(data="small"))
     assert b"small" in (await inbox.next_msg(timeout=5)).data
+
+
+async def test_a_nats_client_calls_a_ros_service(rig: Rig, peer: Peer, client: nats.NATS) -> None:
+    asked: list[bool] = []
+
+    def stop(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        asked.append(request.data)
+        response.success, response.message = True, "latched"
+        return response
+
+    peer.node.create_service(SetBool, "teleop/estop", stop)
+    peer.node.create_service(SetBool, "private/thing", stop)
+    rig.start_bridge()
+    await rig.file()
+    subject = f"dt.{rig.robot}.srv.ros.teleop.estop"
+
+    async def ask(subject: str, body: bytes) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads((await client.request(subject, body, timeout=8)).data)
+        return reply
+
+    answer: dict[str, Any] = {"ok": False}
+    async with timeout(15):
+        while not answer["ok"]:
+            answer = await ask(subject, b'{"data":true}')
+    assert answer == {"ok": True, "success": True, "message": "latched"}
+    assert asked == [True]
+    assert not (await ask(f"dt.{rig.robot}.srv.ros.private.thing", b"{}"))["ok"]
+    assert "unknown_field" in (await ask(subject, b'{"dato":1}'))["error"]
+    assert "not_json" in (await ask(subject, b"{"))["error"]
+    assert asked == [True]
+
+
+async def test_a_second_viewer_gets_what_is_latched_and_the_first_gets_it_once(
+    rig: Rig, peer: Peer
+) -> None:
+    rig.start_bridge(nats_url="''")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = peer.node.create_publisher(String, "robot_description", latched)
+    publisher.publish(String(data="urdf"))
+    url = (await rig.file()).foxglove_url
+    async with open_client(url) as first, open_client(url) as second:
+        await first.subscribe("/robot_description")
+        assert b"urdf" in (await first.receive()).payload
+        await second.subscribe("/robot_description")
+        assert b"urdf" in (await second.receive()).payload
+        publisher.publish(String(data="newer"))
+        assert b"newer" in (await first.receive()).payload
+        assert b"newer" in (await second.receive()).payload

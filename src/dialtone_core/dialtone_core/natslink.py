@@ -243,6 +243,25 @@ async def serve(
     return service
 
 
+async def answer_all(
+    client: Client,
+    robot: str,
+    package: str,
+    version: str,
+    answer: Callable[[Request], Awaitable[None]],
+) -> Service:
+    """Answer everything under ``dt.<robot>.srv.<package>.`` with one endpoint."""
+    service = await add_service(
+        client,
+        ServiceConfig(
+            name=f"{robot}-{package}", version=version, description=f"Dialtone {package}"
+        ),
+    )
+    subject = service_subject(robot, package, ">")
+    await service.add_endpoint(EndpointConfig(name=package, subject=subject, handler=answer))
+    return service
+
+
 def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[None]]:
     async def answer(request: Request) -> None:
         try:

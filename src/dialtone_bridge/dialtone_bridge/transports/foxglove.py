@@ -87,8 +87,11 @@ class FoxgloveSink:
         self.sent = 0
         self._want = want
         self._on_close = on_close
+        self._last: Sample | None = None
 
     def put(self, sample: Sample) -> None:
+        if self.topic.route.latched:
+            self._last = sample
         self.channel.log(sample.payload, log_time=sample.receive_ns)
         self.sent += 1
 
@@ -100,12 +103,17 @@ class FoxgloveSink:
         self.channel.close()
 
     def join(self, client: int) -> None:
+        """A client subscribed; where others had already, it alone gets what is latched."""
+        if self.clients and self._last is not None:
+            last = self._last
+            self.channel.log(last.payload, log_time=last.receive_ns, sink_id=client)
         self.clients.add(client)
         self._want(True)
 
     def leave(self, client: int) -> None:
         self.clients.discard(client)
         if not self.clients:
+            self._last = None
             self._want(False)
 
 

@@ -8,12 +8,16 @@ nats-py would deliver the stale buffer after a reconnect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 import nats.errors
+import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.micro.request import Request
 
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Refusals
@@ -23,10 +27,12 @@ from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_core import __version__, wire
 from dialtone_core.aio import TaskGroup
 from dialtone_core.delivery import Lane, Outbox
-from dialtone_core.errors import WireError
+from dialtone_core.errors import DialtoneError, WireError
+from dialtone_core.naming import path_to_topic
 from dialtone_core.natslink import (
     NO_REPLAY,
     Handler,
+    answer_all,
     connect,
     flush_frames,
     publish_frame,
@@ -35,6 +41,9 @@ from dialtone_core.natslink import (
 from dialtone_core.sample import Sample
 
 VELOCITY = "cmd_vel"
+#: How long a ROS service may take to answer a NATS client.
+_CALL_S = 5.0
+Call = Callable[[str, bytes], Future[dict[str, Any]]]
 #: How much may wait between the lanes and the socket.
 _AHEAD_BYTES = 1024 * 1024
 
@@ -106,6 +115,25 @@ class NatsTransport:
         if self._commands is None:
             raise RuntimeError("open the transport before serving on it")
         await serve(self._commands, self._settings.robot, package, __version__, dict(handlers))
+
+    async def serve_calls(self, call: Call) -> None:
+        """Pass requests on ``dt.<robot>.srv.ros.<service.path>`` to ROS services, as JSON."""
+        if self._commands is None:
+            raise RuntimeError("open the transport before serving on it")
+        prefix = wire.service_subject(self._settings.robot, "ros", "")
+
+        async def answer(request: Request) -> None:
+            path = path_to_topic(request.subject[len(prefix) :])
+            try:
+                pending = asyncio.wrap_future(call(path, request.data))
+                reply = {"ok": True, **await asyncio.wait_for(pending, _CALL_S)}
+            except asyncio.TimeoutError:
+                reply = {"ok": False, "error": f"{path} did not answer within {_CALL_S:g} s"}
+            except (DialtoneError, WireError) as error:
+                reply = {"ok": False, "error": str(error)}
+            await request.respond(orjson.dumps(reply))
+
+        await answer_all(self._commands, self._settings.robot, "ros", __version__, answer)
 
     async def run(self) -> None:
         """Send what the lanes hold, and follow what is wanted, until cancelled."""
