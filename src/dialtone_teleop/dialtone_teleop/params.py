@@ -120,6 +120,13 @@ class TeleopParams:
     mavlink: MavlinkParams = MavlinkParams()
     sources: dict[str, SourceParams] = param(_default_sources(), "command inputs by name")
     locks: dict[str, LockParams] = param({}, "locks by name")
+    max_delay_s: float = param(
+        0.5,
+        "a command that took this much longer than the fastest lately is refused as stale",
+        unit="s",
+        minimum=0.02,
+        maximum=10,
+    )
     limits: LimitParams = LimitParams()
     stop: StopParams = StopParams()
 

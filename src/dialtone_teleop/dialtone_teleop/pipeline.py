@@ -1,10 +1,10 @@
 """From a command to what goes out, and from silence to a stop. Pure: time and vehicle come in.
 
-A command passes: well-formed → e-stop → vehicle ready → arbiter → limits. The first that objects
-gives the reason, and a refused command changes nothing: the robot goes on with the last valid one
-until that runs out. Between commands ``tick`` only ever stops: at the deadline of the last
-command, when the vehicle stops being drivable, or when a lock closes. A stop is explicit zeros,
-repeated, then silence. Not thread-safe; its owner serialises.
+A command passes: well-formed → fresh → e-stop → vehicle ready → arbiter → limits. The first that
+objects gives the reason, and a refused command changes nothing: the robot goes on with the last
+valid one until that runs out. Between commands ``tick`` only ever stops: at the deadline of the
+last command, when the vehicle stops being drivable, or when a lock closes. A stop is explicit
+zeros, repeated, then silence. Not thread-safe; its owner serialises.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dialtone_core.command import STOP, Command, Twist
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.arbiter import NS_PER_S, Arbiter
+from dialtone_teleop.freshness import Freshness
 from dialtone_teleop.params import StopParams, TeleopParams
 from dialtone_teleop.safety import Limiter, refuse_malformed, refuse_not_ready
 
@@ -44,6 +45,7 @@ class Pipeline:
         self.last: Command | None = None
         self.estop_by: str | None = None
         self._stop: StopParams = params.stop
+        self._freshness = Freshness(params.max_delay_s)
         self._limiter = Limiter(params.limits)
         self._zero_ns = round(NS_PER_S / params.stop.zeros_hz)
         self._deadline_ns: int | None = None
@@ -59,6 +61,7 @@ class Pipeline:
         """Judge one command; ``twist`` is ``None`` where it is refused."""
         reason = (
             refuse_malformed(command)
+            or self._freshness.refuse(command)
             or ("estop" if self.estop_by is not None else "")
             or refuse_not_ready(vehicle)
             or self.arbiter.offer(command, now_ns)

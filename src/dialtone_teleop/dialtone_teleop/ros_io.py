@@ -31,6 +31,7 @@ class CommandInputs:
     def __init__(self, node: Node, params: TeleopParams, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self._max_delay_ns = round(params.max_delay_s * 1e9)
         self._subscriptions = [
             self._source(node, name, source) for name, source in params.sources.items()
         ]
@@ -60,6 +61,10 @@ class CommandInputs:
                 return
             stamp = message.header.stamp
             stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            # The stamp is this robot's own receipt: one clock, so its age may be asked for.
+            if stamp_ns and self._clock.wall_ns() - stamp_ns > self._max_delay_ns:
+                self._engine.refuse(name, "stale")
+                return
             self._act(name, message.twist, envelope, stamp_ns or info["source_timestamp"])
 
         return receive

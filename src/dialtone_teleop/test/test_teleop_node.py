@@ -233,6 +233,16 @@ def test_a_bad_envelope_moves_nothing_and_is_counted(rig: Rig) -> None:
     assert rig.vehicle.setpoints == []
 
 
+def test_a_command_that_waited_somewhere_moves_nothing(rig: Rig) -> None:
+    message = TwistStamped()
+    message.twist.linear.x = 0.5
+    stamp_ns = time.time_ns() - 600_000_000
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    rig.desk.stamped.publish(message)
+    until("counted", lambda: int(rig.desk.counts().get("nats.refused.stale", 0)) >= 1)
+    assert rig.vehicle.setpoints == []
+
+
 def test_an_operators_name_and_sequence_are_told(rig: Rig) -> None:
     message = TwistStamped()
     message.twist.linear.x = 0.2
