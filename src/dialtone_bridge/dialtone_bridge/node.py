@@ -17,6 +17,7 @@ from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.base import Transport
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
+from dialtone_bridge.transports.foxglove_services import FoxgloveServices
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import TaskGroup
 from dialtone_core.naming import check_robot_name
@@ -63,6 +64,7 @@ class Bridge:
         self._source = RosSource(node, params.discovery_period_s)
         self._exchange = Exchange(self._source, self._transports, table)
         self._services = RosServices(node, params.allow_services, self._source.post)
+        self._callable = FoxgloveServices(self._services.call_cdr)
         self._file: RobotFile | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,13 +76,17 @@ class Bridge:
             if not self._params.read_only:
                 await self._nats.serve_calls(self._services.call_json)
         ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
-        self._source.start(self._exchange)
+        self._source.start(self._exchange, self._offer_services)
         async with TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in self._transports]
             tasks.append(group.create_task(self._announce()))
             await stop.wait()
             for task in tasks:
                 task.cancel()
+
+    def _offer_services(self) -> None:
+        if self._foxglove is not None and not self._params.read_only:
+            self._foxglove.offer_services(self._callable, self._services.available())
 
     async def close(self) -> None:
         """Withdraw the runtime file, then hang up."""

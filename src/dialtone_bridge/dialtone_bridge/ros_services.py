@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from rclpy.client import Client
@@ -14,19 +13,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from dialtone_bridge.ros_json import parse, to_json
 from dialtone_bridge.routes import topic_path
+from dialtone_bridge.transports.base import ServiceInfo
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_ros.types import message_class, service_definitions
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceInfo:
-    """A service that clients may call: full name, path without the namespace, type."""
-
-    name: str
-    path: str
-    type: str
-    request: str
-    response: str
 
 
 class RosServices:

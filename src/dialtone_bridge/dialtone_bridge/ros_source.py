@@ -39,13 +39,15 @@ class RosSource:
         self._started_s = time.monotonic()
         self._looks = 0
         self._exchange: Exchange | None = None
+        self._on_look: Callable[[], None] = lambda: None
         self._seen: dict[str, float] = {}
         self._warned: set[str] = set()
         self._open: list[RosSubscription] = []
 
-    def start(self, exchange: Exchange) -> None:
-        """Tell ``exchange`` of topics from now on."""
+    def start(self, exchange: Exchange, on_look: Callable[[], None]) -> None:
+        """Tell ``exchange`` of topics from now on; ``on_look`` follows every second look."""
         self._exchange = exchange
+        self._on_look = on_look
         self._started_s = time.monotonic()
         self.post(lambda: self._set_period(_EAGER_PERIOD_S))
 
@@ -91,6 +93,8 @@ class RosSource:
         self._looks += 1
         for each in list(self._open):
             each.follow(self._looks % _QOS_EVERY == 0)
+        if self._looks % 2 == 0:
+            self._on_look()
         if now_s - self._started_s > _EAGER_S and self._timer is not None:
             self._started_s = float("inf")
             self._set_period(self._period_s)

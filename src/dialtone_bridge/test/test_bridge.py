@@ -19,7 +19,7 @@ from bridge_rig import Peer, Rig, until
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
@@ -433,3 +433,19 @@ async def test_a_second_viewer_gets_what_is_latched_and_the_first_gets_it_once(
         publisher.publish(String(data="newer"))
         assert b"newer" in (await first.receive()).payload
         assert b"newer" in (await second.receive()).payload
+
+
+async def test_a_foxglove_client_calls_a_ros_service(rig: Rig, peer: Peer) -> None:
+    def arm(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = request.data, "armed"
+        return response
+
+    peer.node.create_service(SetBool, "teleop/arm", arm)
+    rig.start_bridge(nats_url="''")
+    async with open_client((await rig.file()).foxglove_url) as viewer:
+        request = serialize_message(SetBool.Request(data=True))
+        answer = await viewer.call("/teleop/arm", request)
+        response = deserialize_message(answer, SetBool.Response)
+        assert (response.success, response.message) == (True, "armed")
+        with pytest.raises(RuntimeError):
+            await viewer.call("/teleop/arm", b"junk")

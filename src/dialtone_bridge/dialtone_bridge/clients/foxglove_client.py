@@ -1,7 +1,8 @@
 """A small Foxglove client: subscribe to channels, publish as the Teleop panel does.
 
 Speaks ``foxglove.sdk.v1`` (ws-protocol): JSON texts by ``op``; server to client binary ``<BIQ`` of
-op 1, subscription, log time in ns, then the payload; client to server ``<BI`` of op 1, channel.
+op 1, subscription, log time in ns, then the payload; client to server ``<BI`` of op 1, channel; a
+service call ``<BIII`` of op 2, service, call, length of the encoding's name; its answer op 3.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dialtone_core.aio import timeout
 
 SUBPROTOCOL = Subprotocol("foxglove.sdk.v1")
 _MESSAGE = struct.Struct("<BIQ")
+_CALL = struct.Struct("<BIII")
 _PUBLISH = struct.Struct("<BI")
 
 
@@ -56,6 +58,8 @@ class FoxgloveClient:
         self._topics: dict[int, str] = {}
         self._next_id = 1
         self.channels: dict[str, ServerChannel] = {}
+        self.services: dict[str, int] = {}
+        self._calls: dict[int, asyncio.Future[bytes]] = {}
         self.server_info: dict[str, Any] = {}
         self.statuses: list[dict[str, Any]] = []
 
@@ -112,6 +116,19 @@ class FoxgloveClient:
         body = json.dumps(payload).encode() if isinstance(payload, dict) else payload
         await self._socket.send(_PUBLISH.pack(1, channel) + body)
 
+    async def call(self, service: str, payload: bytes, timeout_s: float = 10.0) -> bytes:
+        """Call a service with a CDR request; raises ``RuntimeError`` with the server's words."""
+        async with timeout(timeout_s):
+            while service not in self.services:
+                self._changed.clear()
+                await self._changed.wait()
+            call = self._take_id()
+            head = _CALL.pack(2, self.services[service], call, 3)
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            self._calls[call] = answer
+            await self._socket.send(head + b"cdr" + payload)
+            return await answer
+
     async def _send(self, message: dict[str, Any]) -> None:
         await self._socket.send(json.dumps(message))
 
@@ -129,6 +146,9 @@ class FoxgloveClient:
                     self._on_text(json.loads(frame))
 
     def _on_binary(self, frame: bytes) -> None:
+        if frame[0] == 3:
+            _, _, call, length = _CALL.unpack_from(frame)
+            self._calls.pop(call).set_result(frame[_CALL.size + length :])
         if frame[0] != 1:
             return
         _, subscription, log_ns = _MESSAGE.unpack_from(frame)
@@ -151,6 +171,14 @@ class FoxgloveClient:
         elif op == "unadvertise":
             gone = set(message["channelIds"])
             self.channels = {t: c for t, c in self.channels.items() if c.id not in gone}
+        elif op == "advertiseServices":
+            self.services |= {each["name"]: each["id"] for each in message["services"]}
+        elif op == "unadvertiseServices":
+            gone = set(message["serviceIds"])
+            self.services = {n: i for n, i in self.services.items() if i not in gone}
+        elif op == "serviceCallFailure":
+            failure = RuntimeError(str(message.get("message")))
+            self._calls.pop(message["callId"]).set_exception(failure)
         elif op == "serverInfo":
             self.server_info = message
         elif op == "status":

@@ -35,6 +35,17 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """A ROS service that clients may call; ``request`` and ``response`` are ros2msg texts."""
+
+    name: str
+    path: str
+    type: str
+    request: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What a transport says of itself on ``diagnostics``."""
 

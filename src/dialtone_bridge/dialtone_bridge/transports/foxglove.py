@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from foxglove import Channel, Context, Schema, start_server
@@ -25,7 +25,16 @@ from foxglove.websocket import (
 )
 
 from dialtone_bridge.stats import Refusals
-from dialtone_bridge.transports.base import Health, Inbound, Log, SinkStats, Topic, Want
+from dialtone_bridge.transports.base import (
+    Health,
+    Inbound,
+    Log,
+    ServiceInfo,
+    SinkStats,
+    Topic,
+    Want,
+)
+from dialtone_bridge.transports.foxglove_services import FoxgloveServices
 from dialtone_core.delivery import Lane, Outbox, Policy, Priority
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.naming import normalize_type
@@ -155,7 +164,7 @@ class FoxgloveTransport(ServerListener):
                     name=settings.robot,
                     host=settings.host,
                     port=settings.port,
-                    capabilities=[Capability.ClientPublish],
+                    capabilities=[Capability.ClientPublish, Capability.Services],
                     supported_encodings=["json", "cdr"],
                     server_listener=self,
                     context=self._context,
@@ -187,6 +196,12 @@ class FoxgloveTransport(ServerListener):
             sink = FoxgloveSink(topic, channel, want, self._forget)
             self._sinks[channel.id()] = sink
         return sink
+
+    def offer_services(self, services: FoxgloveServices, found: Sequence[ServiceInfo]) -> None:
+        """Offer what the graph has now; from the source's thread."""
+        server = self._server
+        if server is not None:
+            services.offer(server, found)
 
     def health(self) -> Health:
         with self._lock:
