@@ -132,15 +132,20 @@ class Serial:
     """A serial port, raw, 8N1. pyserial's ``SerialException`` is an ``OSError``."""
 
     def __init__(self, url: LinkUrl, read_timeout_s: float) -> None:
+        import termios
+
         import serial
 
-        self._port: Any = serial.Serial(
-            url.address,
-            url.number,
-            timeout=read_timeout_s,
-            write_timeout=_WRITE_TIMEOUT_S,
-            exclusive=True,
-        )
+        try:
+            self._port: Any = serial.Serial(
+                url.address,
+                url.number,
+                timeout=read_timeout_s,
+                write_timeout=_WRITE_TIMEOUT_S,
+                exclusive=True,
+            )
+        except termios.error as error:  # not an OSError; a device that refuses the settings
+            raise OSError(*error.args) from error
 
     def read(self) -> bytes:
         try:

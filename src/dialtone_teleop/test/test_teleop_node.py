@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import signal
@@ -19,6 +18,7 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
+from mavlink_peer import GUIDED, HOLD, MavlinkPeer, until
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -30,16 +30,6 @@ from std_srvs.srv import SetBool
 from dialtone_core.ports import free_ports
 from dialtone_ros.domain import FreeDomain
 from dialtone_ros.qos import LATCHED, SENSOR
-
-_spec = importlib.util.spec_from_file_location(
-    "mavlink_peer", Path(__file__).with_name("mavlink_peer.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-MavlinkPeer, until = _module.MavlinkPeer, _module.until
-HOLD, GUIDED = _module.HOLD, _module.GUIDED
 
 
 class Desk:
