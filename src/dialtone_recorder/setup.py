@@ -19,6 +19,6 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": ["recorder_node = dialtone_recorder.node:main"],
-        "dialtone.verbs": [],
+        "dialtone.verbs": ["episodes = dialtone_recorder.verbs.episodes:app"],
     },
 )

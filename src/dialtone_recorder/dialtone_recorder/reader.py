@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+import zstandard
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.manifest import RECORDING
+
+#: What the library raises on damaged bytes, beside its own errors.
+DAMAGE = (
+    McapError,
+    zstandard.ZstdError,
+    struct.error,
+    ValueError,
+    LookupError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+)
 
 
 class Recorded(NamedTuple):
@@ -60,7 +74,7 @@ def episode_counts(path: Path | str) -> dict[str, int]:
         try:
             with file.open("rb") as stream:
                 summary = make_reader(stream).get_summary()
-        except (OSError, McapError, ValueError) as error:
+        except (OSError, *DAMAGE) as error:
             raise _unreadable(file, error) from error
         if summary is None or summary.statistics is None:
             raise DialtoneError(
@@ -90,7 +104,7 @@ def episode_messages(path: Path | str, topics: list[str] | None = None) -> Itera
                         message.sequence,
                         message.data,
                     )
-        except (OSError, McapError, ValueError) as error:
+        except (OSError, *DAMAGE) as error:
             raise _unreadable(file, error) from error
 
 

@@ -1,0 +1,1 @@
+"""The recorder's verbs of the ``dialtone`` command."""
