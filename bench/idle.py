@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from dialtone_bridge.clients.foxglove_client import FoxgloveClient
-
+from dialtone_bridge.clients.foxglove_client import FoxgloveClient, open_client
 from dialtone_bringup.rig import CAMERA, SIMULATED, Operator, Rig, running
 from harness import CpuMeter, Progress, Row, main, row
+from loads import discarding
 
 DEFAULT_RUNS = 3
 SETTLE_S = 5.0
@@ -25,7 +25,7 @@ async def run(runs: int, progress: Progress) -> list[Row]:
     figures: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     async with running(robot="idle") as rig:
         await rig.ready()
-        async with FoxgloveClient(rig.foxglove_url) as client:
+        async with open_client(rig.foxglove_url) as client, discarding(client):
             await _watch(rig, client)
             progress(f"settling for {SETTLE_S:g} s")
             await asyncio.sleep(SETTLE_S)
@@ -45,8 +45,7 @@ async def _watch(rig: Rig, client: FoxgloveClient) -> None:
     await operator.watch(CAMERA, ignore)
     await operator.watch("odom", ignore)
     for topic in (f"/{CAMERA}", "/odom"):
-        await client.wait_for_channel(topic)
-        await client.subscribe(topic, lambda *_: None)
+        await client.subscribe(topic)
 
 
 async def _measure(rig: Rig, figures: defaultdict[tuple[str, str], list[float]]) -> None:

@@ -12,8 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dialtone_bridge.clients.foxglove_client import FoxgloveClient
 
 CAMERAS = 4
 RATE_HZ = 30.0
@@ -69,10 +73,24 @@ def publish_cameras(count: int, rate_hz: float, size: int) -> None:
         time.sleep(max(0.0, start + step * period_s - time.monotonic()))
 
 
+@asynccontextmanager
+async def discarding(client: FoxgloveClient) -> AsyncIterator[None]:
+    """Take and forget every message of ``client``, as a viewer that keeps up."""
+
+    async def discard() -> None:
+        while True:
+            await client.receive(timeout_s=3600)
+
+    task = asyncio.create_task(discard())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 async def view(robot: str, nats_url: str, foxglove_url: str, topics: Sequence[str]) -> None:
     """Take ``topics`` over both transports and throw them away."""
-    from dialtone_bridge.clients.foxglove_client import FoxgloveClient
-
+    from dialtone_bridge.clients.foxglove_client import open_client
     from dialtone_core.natslink import connect
     from dialtone_core.wire import telemetry_subject
 
@@ -83,10 +101,9 @@ async def view(robot: str, nats_url: str, foxglove_url: str, topics: Sequence[st
 
     for topic in topics:
         await client.subscribe(telemetry_subject(robot, f"/{topic}"), cb=ignore)
-    async with FoxgloveClient(foxglove_url) as foxglove:
+    async with open_client(foxglove_url) as foxglove, discarding(foxglove):
         for topic in topics:
-            await foxglove.wait_for_channel(f"/{topic}")
-            await foxglove.subscribe(f"/{topic}", lambda *_: None)
+            await foxglove.subscribe(f"/{topic}")
         print("working", flush=True)
         await asyncio.Event().wait()
 

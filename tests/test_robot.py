@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from dialtone_bridge.clients.foxglove_client import FoxgloveClient
 from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError
 
+from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bringup.rig import CAMERA, Operator, Rig, until
 from dialtone_core.wire import ENCODING, SEQ, STAMP_NS, TYPE, command_subject
 from dialtone_ros.types import decode
@@ -122,11 +122,11 @@ async def test_what_was_sent_goes_to_zero_within_300_ms_of_the_last_command(
 
 async def test_a_foxglove_teleop_panel_drives(operator: Operator, rig: Rig) -> None:
     before = await _pose(operator)
-    async with FoxgloveClient(rig.foxglove_url) as client:
-        channel = await client.advertise("/cmd_vel", "json", "geometry_msgs/Twist")
+    async with open_client(rig.foxglove_url) as client:
+        channel = await client.advertise("/cmd_vel", "geometry_msgs/Twist", "json")
         body = {"linear": {"x": 0.5, "y": 0, "z": 0}, "angular": {"x": 0, "y": 0, "z": 0}}
         for _ in range(15):
-            await client.publish(channel, orjson.dumps(body))
+            await client.publish(channel, body)
             await asyncio.sleep(0.1)
     after = await _pose(operator)
     assert np.hypot(after[0] - before[0], after[1] - before[1]) > 0.2

@@ -15,13 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import orjson
-from dialtone_recorder.reader import episode_counts
 from nats.aio.msg import Msg
 
-from dialtone_bridge.clients.foxglove_client import FoxgloveClient
+from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bringup.rig import CAMERA, Operator, Rig, running
 from dialtone_core.errors import DialtoneError
 from dialtone_core.wire import SEQ
+from dialtone_recorder.reader import episode_counts
 from dialtone_ros.types import decode
 
 #: The overlay (time, pose) changes by itself; it lies in these topmost rows of the picture.
@@ -176,11 +176,11 @@ class _Odometry:
 
 async def _drive_foxglove(url: str) -> None:
     """Drive as Foxglove's Teleop panel does: JSON Twists under the type's short name."""
-    async with FoxgloveClient(url) as client:
-        channel = await client.advertise("/cmd_vel", "json", "geometry_msgs/Twist")
+    async with open_client(url) as client:
+        channel = await client.advertise("/cmd_vel", "geometry_msgs/Twist", "json")
         body = {"linear": {"x": -_SPEED_M_S, "y": 0, "z": 0}, "angular": {"x": 0, "y": 0, "z": 0}}
         for _ in range(round(_DRIVE_S * 10)):
-            await client.publish(channel, orjson.dumps(body))
+            await client.publish(channel, body)
             await asyncio.sleep(0.1)
 
 

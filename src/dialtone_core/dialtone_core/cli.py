@@ -59,6 +59,7 @@ app = typer.Typer(
     cls=VerbGroup,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Put a robot on the line: stream it, drive it, record it.",
     epilog="Start with [bold]dialtone up[/bold]; [bold]VERB --help[/bold] explains a verb.",
