@@ -233,7 +233,7 @@ def _stock_camera() -> NodeSpec:
 
 def _suite(options: Options, wiring: _Wiring) -> list[NodeSpec]:
     """The nodes of every profile, whatever the hardware."""
-    teleop: dict[str, Any] = {}
+    teleop: dict[str, Any] = {"robot": options.robot}
     if wiring.mavlink_port:
         teleop["mavlink.url"] = f"udpin:127.0.0.1:{wiring.mavlink_port}"
     nodes = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dialtone_core.clock import Clock
 from dialtone_core.command import STOP, Applied, Command
 from dialtone_teleop.actuators.base import Actuator, VehicleState
+from dialtone_teleop.estop import EStopFile
 from dialtone_teleop.pipeline import Decision, Pipeline
 from dialtone_teleop.stats import Percentiles
 
@@ -55,8 +56,12 @@ class Engine:
         actuator: Actuator,
         clock: Clock,
         on_applied: Callable[[Applied], None],
+        estop_file: EStopFile | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self._estop_file = estop_file
+        if estop_file is not None:
+            pipeline.estop_by = estop_file.read()
         self.latency_ms = Percentiles()
         self.write_ms = Percentiles()
         self.setpoints = 0
@@ -110,10 +115,18 @@ class Engine:
             self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
 
     def estop(self, active: bool, by: str) -> None:
-        """Latch (zeros go out before this returns) or clear the e-stop."""
+        """Latch (zeros go out first) or clear the e-stop.
+
+        Raises ``OSError`` where the latch file cannot be changed. The e-stop is latched then,
+        whichever was asked for: a latch works at once but may not outlast a restart.
+        """
+        if not active and self._estop_file is not None:
+            self._estop_file.write(None)
         with self._lock:
             self._execute(self.pipeline.estop(active, by, self._clock.monotonic_ns()))
             self._changed.notify_all()
+        if active and self._estop_file is not None:
+            self._estop_file.write(self.pipeline.estop_by)
 
     def arm(self, wanted: bool) -> None:
         """Ask the vehicle for readiness; before a disarm it is told to stop."""

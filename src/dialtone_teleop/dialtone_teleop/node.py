@@ -5,10 +5,12 @@ from __future__ import annotations
 from rclpy.node import Node
 
 from dialtone_core.clock import SystemClock
+from dialtone_core.paths import state_dir
 from dialtone_ros.diagnostics import Diagnostics
 from dialtone_ros.runtime import run
 from dialtone_teleop.actuators.mavlink import MavlinkActuator
 from dialtone_teleop.engine import Engine
+from dialtone_teleop.estop import EStopFile
 from dialtone_teleop.params import TeleopParams
 from dialtone_teleop.pipeline import Pipeline
 from dialtone_teleop.ros_io import (
@@ -29,7 +31,11 @@ class Teleop:
         self._logger = node.get_logger()
         self._actuator = MavlinkActuator(params.mavlink, clock)
         reporter = Reporter(node)
-        self._engine = Engine(Pipeline(params), self._actuator, clock, reporter.applied)
+        latch = EStopFile(state_dir() / "estop" / f"{params.robot}.json")
+        self._engine = Engine(Pipeline(params), self._actuator, clock, reporter.applied, latch)
+        by = self._engine.pipeline.estop_by
+        if by is not None:
+            self._logger.warning(f"the e-stop is still latched (by {by}); clear it to drive")
         self._telemetry = TelemetryPublisher(node)
         self._services = Services(node, self._engine)
         self._diagnostics = Diagnostics(node)

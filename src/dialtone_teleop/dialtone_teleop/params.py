@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dialtone_core.config import param
+from dialtone_core.naming import check_robot_name
 from dialtone_teleop.link_url import parse_link_url
 
 TWIST = "geometry_msgs/msg/Twist"
@@ -117,6 +118,7 @@ def _default_sources() -> dict[str, SourceParams]:
 class TeleopParams:
     """The teleop node. A ``sources`` or ``locks`` table in a file replaces the default one."""
 
+    robot: str = param("rover", "name of the robot; its e-stop latch is kept under it")
     mavlink: MavlinkParams = MavlinkParams()
     sources: dict[str, SourceParams] = param(_default_sources(), "command inputs by name")
     locks: dict[str, LockParams] = param({}, "locks by name")
@@ -131,6 +133,7 @@ class TeleopParams:
     stop: StopParams = StopParams()
 
     def __post_init__(self) -> None:
+        check_robot_name(self.robot)
         if not self.sources:
             raise ValueError("sources is empty: nothing could drive")
         for name, source in self.sources.items():

@@ -81,14 +81,20 @@ class Services:
     """``teleop/estop`` and ``teleop/arm``."""
 
     def __init__(self, node: Node, engine: Engine) -> None:
+        self._node = node
         self._engine = engine
         node.create_service(SetBool, "teleop/estop", self._on_estop)
         node.create_service(SetBool, "teleop/arm", self._on_arm)
 
     def _on_estop(self, request: Any, response: Any) -> Any:
-        self._engine.estop(request.data, "ros")
         response.success = True
         response.message = "e-stop latched" if request.data else "e-stop cleared"
+        try:
+            self._engine.estop(request.data, "ros")
+        except OSError as error:
+            response.success = request.data
+            response.message = f"e-stop latched; its file cannot be changed ({error})"
+            self._node.get_logger().error(f"{response.message}. Fix: make DIALTONE_HOME writable")
         return response
 
     def _on_arm(self, request: Any, response: Any) -> Any:

@@ -105,15 +105,27 @@ class Rig:
     def __init__(self, tmp_path: Path) -> None:
         self.port = free_ports(1, kind=socket.SOCK_DGRAM)[0]
         self._domain = FreeDomain()
-        environment = os.environ | {"ROS_DOMAIN_ID": str(self._domain.number)}
+        self._environment = os.environ | {"ROS_DOMAIN_ID": str(self._domain.number)}
+        self._environment["DIALTONE_HOME"] = str(tmp_path)
         self.log = tmp_path / "teleop.log"
+        self.process = self._start()
+        self.vehicle = MavlinkPeer(self.port)
+        self.desk = Desk(self._domain.number)
+
+    def _start(self) -> subprocess.Popen[bytes]:
         url = f"mavlink.url:=udpin:127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "dialtone_teleop.node", "--ros-args"]
         command += ["-p", url, "-p", "mavlink.auto_arm:=true"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        self.vehicle = MavlinkPeer(self.port)
-        self.desk = Desk(self._domain.number)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+
+    def restart(self) -> None:
+        """Kill the node as a crash does, and start it again."""
+        self.process.kill()
+        self.process.wait()
+        self.desk.heard["teleop/state"].clear()
+        self.desk.heard["diagnostics"].clear()
+        self.process = self._start()
 
     def ready(self) -> None:
         until("ready to drive", lambda: self.desk.state().get("reasons") == "idle", 20)
@@ -308,6 +320,29 @@ def test_odometry_and_imu_arrive_in_ros_frames(rig: Rig) -> None:
     orientation = rig.desk.heard["imu/data"][-1].orientation
     assert orientation.z == pytest.approx(math.sqrt(0.5))
     assert orientation.w == pytest.approx(math.sqrt(0.5))
+
+
+def test_an_e_stop_outlasts_the_nodes_death(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    try:
+        rig.ready()
+        rig.desk.call("estop", True)
+        rig.restart()
+        until("still latched", lambda: rig.desk.state().get("estop") == "True")
+        rig.vehicle.setpoints.clear()
+
+        def refused() -> bool:
+            rig.desk.drive_for(0.1, 0.4)
+            return int(rig.desk.counts().get("cmd_vel.refused.estop", 0)) > 5
+
+        until("refused by name", refused)
+        assert rig.vehicle.moving() == []
+        rig.desk.call("estop", False)
+        until("ready", lambda: rig.desk.state().get("reasons") == "idle")
+        rig.desk.drive_for(0.4, 0.4)
+        until("moving", rig.vehicle.moving)
+    finally:
+        rig.close()
 
 
 def test_a_node_that_ends_sends_zeros_first(tmp_path: Path) -> None:
