@@ -48,7 +48,7 @@ def test_every_process_of_the_graph_becomes_an_action(
     context = LaunchContext()
     for name, (default, _) in module.ARGUMENTS.items():
         context.launch_configurations[name] = default
-    context.launch_configurations |= {"profile": profile, "foxglove_port": "0"}
+    context.launch_configurations.update({"profile": profile, "foxglove_port": "0"})
     actions = module._robot(context)
     processes = [each for each in actions if isinstance(each, ExecuteProcess)]
     options = Options(profile=profile, nats_port=0, foxglove_port=0)
