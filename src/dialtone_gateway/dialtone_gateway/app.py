@@ -16,6 +16,10 @@ from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import make_state_dir
 from dialtone_core.ports import is_free
+from dialtone_gateway.api.episodes import EpisodesApi
+from dialtone_gateway.api.logs import LogsApi
+from dialtone_gateway.api.metrics import MetricsApi
+from dialtone_gateway.api.robot import RobotApi
 from dialtone_gateway.api.session import SessionApi
 from dialtone_gateway.audit import Audit
 from dialtone_gateway.auth.accounts import Accounts, first_start, write_secret
@@ -28,10 +32,16 @@ from dialtone_gateway.auth.who import Who
 from dialtone_gateway.link import RobotLink
 from dialtone_gateway.openapi import document
 from dialtone_gateway.params import GatewayParams
+from dialtone_gateway.prometheus import Metrics
+from dialtone_gateway.robotstate import RobotState
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import STRING, Route, mount, obj
 from dialtone_gateway.server import BoundedRunner
 from dialtone_gateway.static import Dashboard
+from dialtone_gateway.video.hub import Hub
+from dialtone_gateway.video.mjpeg import PictureApi
+from dialtone_gateway.video.socket import VideoSocketApi
+from dialtone_gateway.video.variants import Variants
 
 LOG = logging.getLogger("gateway")
 
@@ -49,6 +59,7 @@ class Gateway:
         self.origins = Origins(params.allowed_hosts, params.allowed_origins, params.bind)
         self.dashboard = Dashboard(params.dashboard)
         self.connections = Connections(self._clock)
+        self.hub = Hub(self.link, params.max_viewers)
         self.runner: BoundedRunner | None = None
         self.port = 0
 
@@ -70,6 +81,8 @@ class Gateway:
         app = await asyncio.to_thread(self._assemble, folder)
         self._stack.push_async_callback(self.link.aclose)
         await self.link.open()
+        self._stack.push_async_callback(self.variants.aclose)
+        await self.state.open()
         runner = BoundedRunner(
             app,
             max_connections=params.max_connections,
@@ -78,6 +91,7 @@ class Gateway:
         self.runner = runner
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self.connections.close_all)
+        self._stack.callback(self.hub.close)
         await runner.setup()
         site = web.TCPSite(runner, params.bind, params.port, backlog=256)
         await site.start()
@@ -108,7 +122,7 @@ class Gateway:
     def _assemble(self, folder: Path) -> web.Application:
         """The application; reads and makes the files of the state folder."""
         params = self.params
-        accounts = self._accounts(folder)
+        accounts = self.accounts = self._accounts(folder)
         tokens = Tokens(
             self.robot,
             load_key(folder / "token_key"),
@@ -132,13 +146,34 @@ class Gateway:
         session = SessionApi(
             self.robot, self.who, tokens, accounts, self.connections, self.audit, limit, gate
         )
-        guard = Guard(self.origins, self.who, params.request_timeout_s)
+        self.state = RobotState(self.link, self.audit)
+        self.variants = Variants(params.max_variants)
+        self.metrics = Metrics(self.robot, self.state, self.hub)
+        guard = Guard(self.origins, self.who, params.request_timeout_s, self.metrics.answered)
         app = web.Application(middlewares=guard.middlewares, client_max_size=64 * 1024)
         app.on_response_prepare.append(add_headers)
-        routes = [*session.routes(), *self._own_routes()]
-        self.routes = [*routes, *self.dashboard.routes()]
+        self.routes = [
+            *session.routes(),
+            *self._own_routes(),
+            *self._robot_routes(),
+            *self.dashboard.routes(),
+        ]
         mount(app, self.routes)
         return app
+
+    def _robot_routes(self) -> list[Route]:
+        """Pictures and figures of the robot."""
+        params, held, who = self.params, self.connections, self.who
+        video = self.metrics.video
+        parts = (
+            PictureApi(self.hub, self.variants, held, who, video),
+            VideoSocketApi(self.hub, self.variants, held, who, video),
+            RobotApi(params, self.link, self.state, self.hub, held),
+            MetricsApi(self.state, self.hub, held, self.metrics, params.public_metrics),
+            EpisodesApi(params.episodes),
+            LogsApi(self.robot),
+        )
+        return [route for part in parts for route in part.routes()]
 
     def _accounts(self, folder: Path) -> Accounts:
         accounts = Accounts(

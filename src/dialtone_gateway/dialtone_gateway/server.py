@@ -98,7 +98,10 @@ class BoundedRunner(web.AppRunner):
     async def _make_server(self) -> BoundedServer:
         made = await super()._make_server()
         bounded = BoundedServer(
-            made.request_handler, request_factory=made.request_factory, **made._kwargs
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=True,
+            **made._kwargs,
         )
         bounded.max_connections = self._max_connections
         bounded.head_timeout_s = self._head_timeout_s

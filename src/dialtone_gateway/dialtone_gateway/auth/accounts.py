@@ -8,13 +8,11 @@ and behind a rate limit.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
 import secrets
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +62,6 @@ class Accounts:
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._stamp: tuple[int, int] | None = None
         self._accounts: dict[str, Account] = {}
-        _give_back()
 
     def users(self) -> dict[str, Role]:
         """Every account's role, by name."""
@@ -84,8 +81,6 @@ class Accounts:
             self._hasher.verify(hashed or self._nobody, password[:MAX_PASSWORD])
         except (Argon2Error, InvalidHashError):
             return None
-        finally:
-            _give_back()
         return (role, kind) if usable and hashed else None
 
     def role_now(self, user: str, kind: str) -> Role | None:
@@ -156,12 +151,6 @@ def write_secret(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     temporary.replace(path)
-
-
-def _give_back() -> None:
-    """Return what Argon2 used to the system: glibc would keep the 19 MiB for the next time."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def first_start(accounts: Accounts, password: str) -> Path | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from aiohttp import hdrs, web
 
@@ -21,6 +22,8 @@ from dialtone_gateway.routes import Handler, Route, find
 LOG = logging.getLogger("gateway")
 
 CSRF_HEADER = "X-Dialtone"
+#: Method, route (``None``: not served), status and seconds of an answered request.
+Answered = Callable[[str, "Route | None", int, float], None]
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 
 _CSP = "; ".join(
@@ -56,15 +59,27 @@ def error(status: int, what: str, headers: Mapping[str, str] | None = None) -> w
 class Guard:
     """The middleware, made once for an application."""
 
-    def __init__(self, origins: Origins, who: Who, timeout_s: float) -> None:
+    def __init__(
+        self, origins: Origins, who: Who, timeout_s: float, answered: Answered | None = None
+    ) -> None:
         self._origins = origins
         self._who = who
         self._timeout_s = timeout_s
+        self._answered = answered
         self.middlewares = [self._outside, self._inside]
 
     @web.middleware
     async def _outside(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Whatever goes wrong becomes JSON; whatever leaves has the headers."""
+        """Count what was answered, and how fast."""
+        began_s = time.monotonic()
+        response = await self._answer(request, handler)
+        if self._answered is not None:
+            route = find(request)
+            self._answered(request.method, route, response.status, time.monotonic() - began_s)
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Whatever goes wrong becomes JSON."""
         try:
             return await handler(request)
         except web.HTTPException as raised:
