@@ -35,10 +35,15 @@ class RobotLink:
         self._client: Client | None = None
         self._up = False
         self._complained = False
+        self._held = 0
 
     @property
     def connected(self) -> bool:
         return self._up
+
+    def subscriptions(self) -> int:
+        """How many subscriptions are held now, but for those of requests."""
+        return self._held
 
     async def open(self) -> None:
         self._client = await connect(
@@ -60,8 +65,10 @@ class RobotLink:
         if client is None:
             raise RuntimeError("open the link first")
         subscription = await client.subscribe(subject, cb=on_message)
+        self._held += 1
 
         async def end() -> None:
+            self._held -= 1
             if client.is_closed:
                 return
             try:

@@ -91,7 +91,7 @@ class VideoSocketApi:
                 compress=False,
                 max_msg_size=_MAX_TEXT_BYTES,
                 timeout=1.0,
-                writer_limit=32 * 1024,
+                writer_limit=_UNSENT_BYTES,
             )
             if not ws.can_prepare(request).ok:
                 return error(400, "this path is a WebSocket")
