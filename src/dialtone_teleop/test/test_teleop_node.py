@@ -108,9 +108,9 @@ class Rig:
         self._environment = os.environ | {"ROS_DOMAIN_ID": str(self._domain.number)}
         self._environment["DIALTONE_HOME"] = str(tmp_path)
         self.log = tmp_path / "teleop.log"
-        self.process = self._start()
-        self.vehicle = MavlinkPeer(self.port)
         self.desk = Desk(self._domain.number)
+        self.vehicle = MavlinkPeer(self.port)
+        self.process = self._start()  # last: nothing after it can fail and leave it running
 
     def _start(self) -> subprocess.Popen[bytes]:
         url = f"mavlink.url:=udpin:127.0.0.1:{self.port}"
