@@ -38,9 +38,12 @@ async def client(rig: Rig) -> AsyncIterator[nats.NATS]:
     """A NATS client of the rig's server, which it starts."""
     rig.start_server()
     up = asyncio.Event()
-    made = await connect(
-        rig.nats_url, "test", on_state=lambda connected, _: connected and up.set()
-    )
+
+    def on_state(connected: bool, _: str) -> None:
+        if connected:
+            up.set()
+
+    made = await connect(rig.nats_url, "test", on_state=on_state)
     async with timeout(10):
         await up.wait()
     yield made
