@@ -1,0 +1,270 @@
+/** One robot as this page knows it: telemetry, teleop's word, the lease, and the way to drive. */
+
+import type { Link, Reply } from "../connection/link";
+import { Recent } from "../connection/stats";
+import { commandSubject, eventSubject, serviceSubject } from "../protocol/subjects";
+import { encodeVelocity, type Velocity, wallNs } from "../protocol/velocity";
+import type { Role } from "../connection/api";
+import { Driver, TTL_MS } from "./drive";
+import { type Refusal, refusalOf } from "./guard";
+import { Lease } from "./lease";
+import { settings } from "./settings";
+import { signal } from "./signals";
+import { Telemetry } from "./telemetry";
+
+export interface TeleopStatus {
+  armed: boolean;
+  mode: string;
+  estop: boolean;
+  link: string;
+  source: string;
+  reasons: string[];
+  speedLimitMps: number;
+  leaseWaived: boolean;
+}
+export interface RecorderStatus {
+  recording: boolean;
+  episode: string;
+  messages: number;
+  lost: number;
+}
+export interface EventLine {
+  readonly at: Date;
+  readonly name: string;
+  readonly text: string;
+}
+export type EstopCall = "idle" | "sending" | "failed";
+
+const POLL_MS = 500;
+const STATUS_LASTS_MS = 3000;
+const ESTOP_TRIES = 5;
+const DEFAULT_SPEED_MPS = 1;
+const YAW_RPS = 1.5;
+
+const every = (periodMs: number, tick: () => void): (() => void) => {
+  const timer = setInterval(tick, periodMs);
+  return () => clearInterval(timer);
+};
+const now = (): number => performance.now();
+
+export class Robot {
+  readonly name: string;
+  readonly link: Link;
+  readonly role: Role;
+  /** This window's name on the wire: `<user>/<session>`. */
+  readonly operator: string;
+  readonly telemetry: Telemetry;
+  readonly lease: Lease;
+  readonly driver: Driver;
+  readonly status = signal<TeleopStatus | null>(null);
+  readonly recorder = signal<RecorderStatus | null>(null);
+  /** Question to teleop and back, ms. */
+  readonly rttMs = signal<number | null>(null);
+  readonly estopCall = signal<EstopCall>("idle");
+  readonly events = signal<readonly EventLine[]>([]);
+
+  private readonly trips = new Recent(5);
+  private readonly ends: (() => void)[] = [];
+  private statusAt = 0;
+  private seq = 0;
+  private polling = false;
+
+  constructor(link: Link, name: string, operator: string, role: Role) {
+    this.link = link;
+    this.name = name;
+    this.operator = operator;
+    this.role = role;
+    this.telemetry = new Telemetry(link, name);
+    this.lease = new Lease(operator, {
+      ask: (verb) => this.teleop(`lease.${verb}`, { operator, role }),
+      every,
+      now,
+    });
+    this.driver = new Driver({
+      publish: (velocity) => this.publish(velocity),
+      refusal: () => this.refusal(),
+      limits: () => this.limits(),
+      every,
+      now,
+    });
+    this.ends.push(link.subscribe(eventSubject(name, ">"), (message) => {
+      this.heard(message.subject, message.string());
+    }));
+    this.ends.push(every(POLL_MS, () => void this.poll()));
+    void this.poll();
+  }
+
+  close(): void {
+    this.driver.letGo();
+    void this.lease.release();
+    for (const end of this.ends) end();
+    this.telemetry.close();
+  }
+
+  /** Why this page would not drive now; `null` when it would. */
+  refusal(): Refusal | null {
+    const status = this.status.peek();
+    const mine = this.lease.check();
+    const holder = this.lease.holder.peek();
+    const free = holder === null || holder.operator === this.operator;
+    const waived = status?.leaseWaived === true;
+    return refusalOf({
+      connected: this.link.state.peek() === "up",
+      role: this.role,
+      visible: document.visibilityState === "visible",
+      rttMs: this.link.rttMs.peek(),
+      robotRttMs: this.rttMs.peek(),
+      silenceMs: this.link.silenceMs(now()),
+      backlogBytes: this.link.backlogBytes,
+      maxRttMs: settings.maxRttMs.peek(),
+      estop: this.estopCall.peek() === "sending" ? true : (status?.estop ?? null),
+      lease: mine ? "mine" : waived ? "waived" : free ? "free" : "theirs",
+      holder: holder?.operator ?? "",
+    });
+  }
+
+  limits(): { speedMps: number; yawRps: number } {
+    const top = this.status.peek()?.speedLimitMps ?? DEFAULT_SPEED_MPS;
+    const share = settings.speed.peek();
+    return { speedMps: top * share, yawRps: YAW_RPS * share };
+  }
+
+  /** Stop here at once and have the robot latch; asked again until the robot confirms. */
+  async estop(): Promise<void> {
+    this.driver.halt({ reason: "estop", text: "E-stop is active" });
+    this.estopCall.set("sending");
+    for (let attempt = 0; attempt < ESTOP_TRIES; attempt++) {
+      const reply = await this.teleop("estop", { active: true, operator: this.operator }, 500);
+      if (reply.ok) {
+        this.patch({ estop: true });
+        this.estopCall.set("idle");
+        return;
+      }
+    }
+    this.estopCall.set("failed");
+  }
+
+  async clearEstop(): Promise<Reply> {
+    const reply = await this.teleop("estop", { active: false, operator: this.operator });
+    if (reply.ok) this.patch({ estop: reply["estop"] === true });
+    this.estopCall.set("idle");
+    return reply;
+  }
+
+  async arm(active: boolean): Promise<Reply> {
+    const reply = await this.teleop("arm", { active, operator: this.operator }, 5000);
+    if (reply.ok) this.patch({ armed: reply["armed"] === true });
+    return reply;
+  }
+
+  /** Ask `dt.<robot>.srv.recorder.<verb>`. */
+  async record(verb: string, body: object = {}): Promise<Reply> {
+    const subject = serviceSubject(this.name, "recorder", verb);
+    const reply = await this.link.request(subject, body, 10_000);
+    void this.pollRecorder();
+    return reply;
+  }
+
+  private teleop(verb: string, body: object, timeoutMs = 1000): Promise<Reply> {
+    return this.link.request(serviceSubject(this.name, "teleop", verb), body, timeoutMs);
+  }
+
+  private publish(velocity: Velocity): boolean {
+    const text = encodeVelocity(velocity, {
+      operator: this.operator,
+      seq: ++this.seq,
+      ttlMs: TTL_MS,
+      issuedNs: wallNs(),
+    });
+    return this.link.publish(commandSubject(this.name, "cmd_vel"), text);
+  }
+
+  private async poll(): Promise<void> {
+    if (this.status.peek() !== null && now() - this.statusAt > STATUS_LASTS_MS) {
+      this.status.set(null);
+      this.rttMs.set(null);
+    }
+    if (this.polling || this.link.state.peek() !== "up") return;
+    this.polling = true;
+    const asked = now();
+    const reply = await this.teleop("status", {});
+    this.polling = false;
+    if (reply.ok) {
+      this.trips.add(now() - asked);
+      this.rttMs.set(this.trips.quantile(0.5));
+      this.statusAt = now();
+      this.status.set(asStatus(reply));
+      this.lease.see(reply["holder"]);
+    }
+    await this.pollRecorder();
+  }
+
+  private async pollRecorder(): Promise<void> {
+    const reply = await this.link.request(serviceSubject(this.name, "recorder", "status"), {});
+    this.recorder.set(reply.ok ? asRecorder(reply) : null);
+  }
+
+  private patch(change: Partial<TeleopStatus>): void {
+    const status = this.status.peek();
+    if (status !== null) this.status.set({ ...status, ...change });
+  }
+
+  private heard(subject: string, text: string): void {
+    const name = subject.slice(eventSubject(this.name, "").length);
+    let body: Record<string, unknown> = {};
+    try {
+      body = JSON.parse(text) as Record<string, unknown>;
+    } catch {
+      return;
+    }
+    if (name === "teleop.lease") this.lease.see(body["holder"]);
+    if (name === "teleop.estop") this.patch({ estop: body["active"] === true });
+    if (name === "teleop.estop" && body["active"] === true) {
+      this.driver.halt({ reason: "estop", text: "E-stop is active" });
+    }
+    const line = { at: new Date(), name, text: summary(body) };
+    this.events.set([line, ...this.events.peek()].slice(0, 100));
+  }
+}
+
+function summary(body: Record<string, unknown>): string {
+  return Object.entries(body)
+    .filter(([key]) => key !== "stamp_ns")
+    .map(([key, value]) => {
+      const inner = typeof value === "object" && value !== null ? value : null;
+      const short = inner && "operator" in inner ? inner.operator : inner ? JSON.stringify(inner) : value;
+      return `${key} ${String(short)}`;
+    })
+    .join(" · ");
+}
+
+function asStatus(reply: Reply): TeleopStatus {
+  const { armed, mode, estop, link, source, reasons, speed_limit_mps: speed } = reply;
+  return {
+    armed: armed === true,
+    mode: text(mode),
+    // Anything but a clear "no" counts as stopped.
+    estop: estop !== false,
+    link: text(link),
+    source: text(source),
+    reasons: Array.isArray(reasons) ? reasons.map(String) : [],
+    speedLimitMps: typeof speed === "number" && speed > 0 ? speed : DEFAULT_SPEED_MPS,
+    leaseWaived: reply["lease_required"] === false,
+  };
+}
+
+function asRecorder(reply: Reply): RecorderStatus {
+  const count = (value: unknown) => (typeof value === "number" ? value : 0);
+  return {
+    recording: reply["recording"] === true,
+    episode: text(reply["episode"]),
+    messages: count(reply["messages"]),
+    lost: count(reply["lost"]),
+  };
+}
+
+function text(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
