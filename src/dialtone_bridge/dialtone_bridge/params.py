@@ -56,7 +56,7 @@ class BridgeParams:
     foxglove_host: str = param("127.0.0.1", "address to listen on; the protocol has no login")
     foxglove_port: int = param(8765, "port to listen on; 0 is any free one", minimum=0,
                                maximum=65535)  # fmt: skip
-    foxglove_backlog: int = param(256, "messages that may wait for one client before the oldest "
+    foxglove_backlog: int = param(1024, "messages that may wait for one client before the oldest "
                                   "is dropped", minimum=1, maximum=65536)  # fmt: skip
     allow_topics: list[str] = param([".*"], "regular expressions of topics that may leave")
     deny_topics: list[str] = param(

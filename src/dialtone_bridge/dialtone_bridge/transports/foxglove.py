@@ -53,7 +53,7 @@ class FoxgloveSettings:
     robot: str
     host: str = "127.0.0.1"
     port: int = 8765
-    backlog: int = 256
+    backlog: int = 1024
     namespace: str = "/"
 
 
