@@ -30,6 +30,17 @@ def make_state_dir(*parts: str) -> Path:
     return path
 
 
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
 @dataclass(frozen=True, slots=True)
 class RobotFile:
     """``run/<robot>.json``: where a running bridge can be reached. Written when it listens.
