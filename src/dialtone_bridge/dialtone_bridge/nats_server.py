@@ -20,7 +20,8 @@ from pathlib import Path
 from dialtone_core.cli import fail
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
-from dialtone_core.paths import make_state_dir, state_dir
+from dialtone_core.natsaccess import NatsAccess
+from dialtone_core.paths import make_state_dir, state_dir, write_secret
 from dialtone_core.ports import free_ports, is_free
 from dialtone_core.process import follow_parent
 
@@ -44,7 +45,7 @@ jetstream {{
 leafnodes {{
   listen: "{host}:{leaf_port}"
 }}
-"""
+{access}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,17 @@ class ServerPorts:
 
 
 def config_text(
-    robot: str, port: int, folder: Path, leaf_port: int = -1, http_port: int = 0
+    robot: str,
+    port: int,
+    folder: Path,
+    leaf_port: int = -1,
+    http_port: int = 0,
+    access: NatsAccess | None = None,
 ) -> str:
     """The server's config: loopback only, JetStream with a file store under ``folder``.
 
     ``leaf_port`` is for leaf nodes, among them the bridge's watch on interest; ``http_port`` opens
-    the monitoring endpoint.
+    the monitoring endpoint; ``access`` the WebSocket listener and its users, for the gateway.
     """
     http = f'http: "{HOST}:{http_port}"\n' if http_port else ""
     return _CONFIG.format(
@@ -83,6 +89,7 @@ def config_text(
         http=http,
         store=folder,
         leaf_port=leaf_port,
+        access=access.config(robot) if access is not None else "",
     )
 
 
@@ -110,10 +117,13 @@ def prepare(robot: str, port: int, http_port: int = 0) -> list[str]:
             )
     folder = make_state_dir("nats", check_robot_name(robot))
     config = folder / "server.conf"
-    (leaf_port,) = free_ports(1, HOST)
+    leaf_port, websocket_port = free_ports(2, HOST)
+    access = NatsAccess.create(websocket_port, HOST)
     ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port)
     try:
-        config.write_text(config_text(robot, port, folder, leaf_port, http_port), encoding="utf-8")
+        text = config_text(robot, port, folder, leaf_port, http_port, access)
+        write_secret(config, text)  # the roles' passwords are in it
+        access.write(robot)
         ServerPorts.path(robot).write_text(json.dumps(asdict(ports)), encoding="utf-8")
     except OSError as error:
         raise DialtoneError(
