@@ -14,7 +14,7 @@ from aiohttp import web
 from dialtone_core.clock import Clock, SystemClock
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
-from dialtone_core.paths import make_state_dir
+from dialtone_core.paths import make_state_dir, write_secret
 from dialtone_core.ports import is_free
 from dialtone_gateway.api.episodes import EpisodesApi
 from dialtone_gateway.api.logs import LogsApi
@@ -22,7 +22,7 @@ from dialtone_gateway.api.metrics import MetricsApi
 from dialtone_gateway.api.robot import RobotApi
 from dialtone_gateway.api.session import SessionApi
 from dialtone_gateway.audit import Audit
-from dialtone_gateway.auth.accounts import Accounts, first_start, write_secret
+from dialtone_gateway.auth.accounts import Accounts, first_start
 from dialtone_gateway.auth.limits import Gate, RateLimit
 from dialtone_gateway.auth.middleware import Guard, add_headers
 from dialtone_gateway.auth.origins import Origins, is_loopback
@@ -33,6 +33,8 @@ from dialtone_gateway.link import RobotLink
 from dialtone_gateway.openapi import document
 from dialtone_gateway.params import GatewayParams
 from dialtone_gateway.prometheus import Metrics
+from dialtone_gateway.proxy.foxglove import FoxgloveProxy
+from dialtone_gateway.proxy.nats import NatsProxy
 from dialtone_gateway.robotstate import RobotState
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import STRING, Route, mount, obj
@@ -123,9 +125,10 @@ class Gateway:
         """The application; reads and makes the files of the state folder."""
         params = self.params
         accounts = self.accounts = self._accounts(folder)
+        self._key = load_key(folder / "token_key")
         tokens = Tokens(
             self.robot,
-            load_key(folder / "token_key"),
+            self._key,
             params.session_hours * 3600,
             self._clock,
             folder,
@@ -170,6 +173,8 @@ class Gateway:
             VideoSocketApi(self.hub, self.variants, held, who, video),
             RobotApi(params, self.link, self.state, self.hub, held),
             MetricsApi(self.state, self.hub, held, self.metrics, params.public_metrics),
+            NatsProxy(params, self._key, held, who),
+            FoxgloveProxy(params, held, who),
             EpisodesApi(params.episodes),
             LogsApi(self.robot),
         )

@@ -9,7 +9,6 @@ and behind a rate limit.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import stat
@@ -20,6 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from dialtone_core.errors import DialtoneError
+from dialtone_core.paths import write_secret
 from dialtone_gateway.roles import Role
 
 FIRST_USER = "admin"
@@ -140,17 +140,6 @@ class Accounts:
     def _save(self) -> None:
         users = {n: {"hash": a.hash, "role": a.role.text} for n, a in self._accounts.items()}
         write_secret(self.path, json.dumps({"users": users}, indent=2) + "\n")
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def first_start(accounts: Accounts, password: str) -> Path | None:

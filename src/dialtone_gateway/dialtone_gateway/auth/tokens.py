@@ -19,7 +19,7 @@ from typing import Any
 import jwt
 
 from dialtone_core.clock import NS_PER_S, Clock
-from dialtone_gateway.auth.accounts import write_secret
+from dialtone_core.paths import write_secret
 from dialtone_gateway.roles import Identity, Role
 
 _ALGORITHM = "HS256"
