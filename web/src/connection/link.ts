@@ -95,6 +95,24 @@ export class Link {
     }
   }
 
+  /** Ask everybody; `onReply` gets each JSON object that comes within `waitMs`. */
+  async gather(
+    subject: string,
+    waitMs: number,
+    onReply: (body: Record<string, unknown>) => void,
+  ): Promise<void> {
+    if (this.connection === null || this.state.peek() !== "up") return;
+    try {
+      const replies = await this.connection.requestMany(subject, "", {
+        strategy: "timer",
+        maxWait: waitMs,
+      });
+      for await (const reply of replies) onReply(reply.json<Record<string, unknown>>());
+    } catch {
+      // A role may not ask this; then nobody is known.
+    }
+  }
+
   /** Bytes that the browser has not handed to the network yet: above 0 the link is stalled. */
   get backlogBytes(): number {
     return this.socket?.bufferedAmount ?? 0;

@@ -41,6 +41,7 @@ export const settings = {
       ? value.slice(0, 12)
       : ["odom:twist.twist.linear.x", "odom:twist.twist.angular.z", "imu/data:angular_velocity.z"],
   ),
+  camera: remembered("camera", (value) => (typeof value === "string" ? value : "")),
   allCameras: remembered("all_cameras", (value) => value === true),
   task: remembered("task", (value) => (typeof value === "string" ? value.slice(0, 200) : "")),
 };

@@ -1,0 +1,159 @@
+/** Record, label, find again. */
+
+import { api, type Episode } from "../connection/api";
+import type { App } from "../state/app";
+import { settings } from "../state/settings";
+import { onEnd, signal } from "../state/signals";
+import { h } from "../widgets/dom";
+import { keyed } from "../widgets/list";
+import { bytes, duration, when } from "./format";
+
+const LEVELS = ["ok", "warn", "error", "stale"] as const;
+
+export function episodesView(app: App): HTMLElement {
+  const episodes = signal<readonly Episode[] | null>(null);
+  const load = async () => {
+    try {
+      episodes.set(await api<Episode[]>("/api/v1/episodes"));
+    } catch (error) {
+      if (episodes.peek() === null) app.say(`Episodes: ${(error as Error).message}`, "error");
+    }
+  };
+  const timer = setInterval(() => void load(), 5000);
+  onEnd(() => clearInterval(timer));
+  void load();
+  return h(
+    "main",
+    { class: "page episodes", "data-testid": "episodes" },
+    recordCard(app, load),
+    listCard(app, episodes),
+  );
+}
+
+function recordCard(app: App, reload: () => Promise<void>): HTMLElement {
+  const recorder = () => app.robot().recorder();
+  const recording = () => recorder()?.recording === true;
+  const began = signal<number | null>(null);
+  const clock = signal(0);
+  const last = signal("");
+  const busy = signal(false);
+  const timer = setInterval(() => {
+    if (!recording()) began.set(null);
+    else if (began.peek() === null) began.set(performance.now());
+    clock.set(performance.now());
+  }, 500);
+  onEnd(() => clearInterval(timer));
+  const call = async (verb: string, body: object) => {
+    busy.set(true);
+    const reply = await app.robot.peek().record(verb, body);
+    busy.set(false);
+    if (!reply.ok) app.say(reply.error ?? "The recorder refused", "error");
+    return reply;
+  };
+  const toggle = async () => {
+    if (!recording()) {
+      const reply = await call("start", { task: settings.task.peek(), operator: app.operator });
+      if (reply.ok) began.set(performance.now());
+      return;
+    }
+    const reply = await call("stop", {});
+    if (reply.ok) last.set(String(reply["episode"] ?? ""));
+    await reload();
+  };
+  const label = async (outcome: string) => {
+    const reply = await call("label", { episode: last.peek(), outcome });
+    if (reply.ok) app.say(`Episode marked as ${outcome}`);
+    if (reply.ok) last.set("");
+    await reload();
+  };
+  const outcome = (name: string, text: string, kind: string) => h("button", {
+    class: `button ${kind}`, type: "button", disabled: busy, "data-testid": `outcome-${name}`,
+    onclick: () => void label(name),
+  }, text);
+  return h(
+    "section",
+    { class: "card record", hidden: () => app.role === "viewer" },
+    h("label", { class: "grow" }, h("span", {}, "Task"), h("input", {
+      value: settings.task.peek(), maxlength: "200", placeholder: "What this episode shows",
+      "data-testid": "task", disabled: recording,
+      oninput: (event) => settings.task.set((event.target as HTMLInputElement).value),
+    })),
+    h("button", {
+      class: () => `button record-button ${recording() ? "recording" : "primary"}`, type: "button",
+      "data-testid": "record", disabled: () => busy() || recorder() === null,
+      onclick: () => void toggle(),
+    }, () => (recording() ? "Stop recording" : "Start recording")),
+    h("p", { class: "record-state", role: "status", "data-testid": "record-state" }, () => {
+      const state = recorder();
+      if (state === null) return "The recorder does not answer";
+      if (!state.recording) return "Not recording";
+      const start = began();
+      const length = start === null ? "" : `${duration((clock() - start) / 1000)} · `;
+      return `${length}${state.messages} messages · ${state.lost} lost`;
+    }),
+    h("div", { class: "outcome", hidden: () => last() === "" || recording() },
+      h("span", {}, () => `How did ${last()} go?`),
+      outcome("success", "Success", "good"), outcome("fail", "Fail", "bad"),
+      h("button", { class: "button", type: "button", onclick: () => last.set("") }, "Later")),
+    gateLights(app),
+  );
+}
+
+/** What the recorder says of each topic it watches. */
+function gateLights(app: App): HTMLElement {
+  const parts = () => app.robot().telemetry.diagnostics().filter(({ name }) => name.startsWith("recorder"));
+  return keyed(h("div", { class: "gate", "aria-label": "Gate", "data-testid": "gate" }), parts,
+    ({ name }) => name,
+    (part) => h("span", { class: "chip", title: () => part().message },
+      h("i", { class: () => `dot ${part().stale ? "stale" : (LEVELS[part().level] ?? "stale")}` }),
+      () => part().name.replace(/^recorder:\s*/, "")));
+}
+
+function listCard(app: App, episodes: () => readonly Episode[] | null): HTMLElement {
+  const path = (each: Episode) => `/api/v1/episodes/${encodeURIComponent(each.name)}`;
+  const newest = () => [...(episodes() ?? [])].sort((a, b) => (b.started_at_s ?? 0) - (a.started_at_s ?? 0));
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Episodes"),
+    h("p", { class: "muted", hidden: () => newest().length > 0 }, () =>
+      episodes() === null ? "Loading…" : "Nothing recorded yet"),
+    h("p", { class: "muted", hidden: () => app.isHome(app.robot()) },
+      "These are the episodes of this gateway's own robot"),
+    keyed(h("ul", { class: "plain episode-list" }), newest, ({ name }) => name, (each) => h(
+      "li",
+      { class: "episode", "data-testid": "episode" },
+      preview(`${path(each.peek())}/preview.jpg`),
+      h("div", { class: "episode-text" },
+        h("b", {}, () => each().task || each().name),
+        h("span", { class: "muted" }, () => [
+          when(each().started_at_s), duration(each().duration_s), bytes(each().bytes),
+        ].join(" · "))),
+      h("span", { class: () => `chip ${outcomeClass(each().outcome)}`, "data-testid": "episode-outcome" },
+        () => each().outcome || "unlabelled"),
+      h("span", { class: () => `chip ${gateClass(gateOf(each()))}`, hidden: () => !gateOf(each()) },
+        () => `gate ${gateOf(each())}`),
+      h("span", { class: "chip warn", hidden: () => !each().recovered }, "recovered"),
+      h("a", { class: "button small", href: `${path(each.peek())}/download`, download: "" }, "Download"),
+    )),
+  );
+}
+
+function preview(address: string): HTMLElement {
+  const picture = h("img", { class: "preview", src: address, alt: "", loading: "lazy", width: "80", height: "60" });
+  picture.addEventListener("error", () => picture.classList.add("missing"));
+  return picture;
+}
+
+function gateOf(episode: Episode): string {
+  const gate = episode.gate;
+  return typeof gate === "object" && gate !== null ? (gate.level ?? gate.verdict ?? "") : (gate ?? "");
+}
+
+function gateClass(gate: string): string {
+  return { green: "ok", yellow: "warn", red: "error" }[gate] ?? "";
+}
+
+function outcomeClass(outcome: string | undefined): string {
+  return { success: "ok", fail: "error" }[outcome ?? ""] ?? "";
+}

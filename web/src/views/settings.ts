@@ -1,0 +1,47 @@
+/** Preferences of this browser, and who is signed in. */
+
+import { api, type RobotInfo } from "../connection/api";
+import type { App } from "../state/app";
+import { settings, type Theme, THEMES } from "../state/settings";
+import { h } from "../widgets/dom";
+import { duration } from "./format";
+
+export function settingsDialog(
+  app: App, info: () => RobotInfo | null, onLogout: () => void,
+): HTMLDialogElement {
+  const { user, role } = app.session;
+  const logout = async () => {
+    app.close();
+    await api("/logout", {}).catch(() => {});
+    onLogout();
+  };
+  const row = (label: string, value: Node | string | (() => string)) =>
+    h("div", { class: "pair" }, h("dt", {}, label), h("dd", {}, value));
+  const dialog = h(
+    "dialog",
+    { class: "card dialog", "aria-label": "Settings" },
+    h("header", { class: "card-head" }, h("h2", {}, "Settings"),
+      h("button", { class: "icon-button", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×")),
+    h("dl", { class: "values" },
+      row("Signed in as", `${user} (${role})`),
+      row("Robot", () => `${app.robot().name} ${info()?.version ?? ""}`),
+      row("Running for", () => duration(info()?.uptime_s)),
+      row("Foxglove", () => info()?.foxglove_url ?? "–")),
+    h("label", {}, h("span", {}, "Appearance"), h("select", {
+      value: settings.theme, "data-testid": "theme",
+      onchange: (event) => settings.theme.set((event.target as HTMLSelectElement).value as Theme),
+    }, THEMES.map((name) => h("option", { value: name, selected: name === settings.theme.peek() },
+      { auto: "As the system", light: "Light", dark: "Dark" }[name])))),
+    h("label", {}, h("span", {}, "Refuse to drive above a round trip of (ms)"), h("input", {
+      type: "number", min: "50", max: "2000", step: "50", value: settings.maxRttMs, "data-testid": "max-rtt",
+      onchange: (event) => {
+        const value = Number((event.target as HTMLInputElement).value);
+        if (value >= 50 && value <= 2000) settings.maxRttMs.set(value);
+      },
+    })),
+    h("p", { class: "muted" },
+      "Keys: W A S D or arrows drive, Space stops. Gamepad: hold a shoulder button to drive, B stops."),
+    h("button", { class: "button wide", type: "button", "data-testid": "logout", onclick: () => void logout() }, "Sign out"),
+  );
+  return dialog;
+}
