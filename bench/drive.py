@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from nats.aio.client import Client
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_bringup.rig import CAMERA, Operator, Rig, repeat, running
+from dialtone_sim.vehicle import SO_TIMESTAMPNS, receipt_ns
 
 DEFAULT_RUNS = 5
 RATE_HZ = 50.0
@@ -58,20 +59,18 @@ class Latencies:
 
 
 @contextmanager
-def _listening(on_datagram: object) -> Iterator[int]:
-    """A UDP socket on a free port whose datagrams go to ``on_datagram(bytes, monotonic_ns)``."""
+def _listening(on_datagram: Callable[[bytes, int], None]) -> Iterator[int]:
+    """A UDP port whose datagrams go to ``on_datagram`` with the kernel's receive stamp."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
+        server.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
         def receive() -> None:
             while True:
-                try:
-                    data = server.recv(2048)
-                except OSError:
-                    return
+                data, ancillary, _, _ = server.recvmsg(2048, 64)
                 if data == b"stop":
                     return
-                on_datagram(data, time.monotonic_ns())  # type: ignore[operator]
+                on_datagram(data, receipt_ns(ancillary))
 
         thread = threading.Thread(target=receive, daemon=True)
         thread.start()

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from dialtone_core.process import die_with_parent
+
 if TYPE_CHECKING:
     from dialtone_bridge.clients.foxglove_client import FoxgloveClient
 
@@ -38,8 +40,8 @@ def process(
         [sys.executable, script, *arguments],
         env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
         stdout=subprocess.PIPE,
-        stdin=subprocess.PIPE,
         text=True,
+        preexec_fn=die_with_parent(),
     ) as load:
         assert load.stdout is not None
         try:
@@ -47,7 +49,7 @@ def process(
                 raise RuntimeError(f"the load {arguments[0]} did not start")
             yield load
         finally:
-            load.terminate()
+            load.kill()  # it holds nothing, and rclpy would swallow a SIGTERM
 
 
 def publish_cameras(count: int, rate_hz: float, size: int) -> None:

@@ -56,7 +56,11 @@ class SelftestReport:
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The figures, rounded to what they are worth."""
+        return {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
 
     def judge(self) -> None:
         """Fill ``problems`` and ``ok`` from the figures."""
@@ -192,5 +196,5 @@ def _difference(before: bytes, after: bytes) -> float:
     ]
     if any(picture is None for picture in pictures):
         raise DialtoneError("a picture is no JPEG", where=CAMERA)
-    one, two = (picture[_OVERLAY_ROWS:].astype(np.int16) for picture in pictures)
+    one, two = (np.asarray(each, np.int16)[_OVERLAY_ROWS:] for each in pictures)
     return float(np.abs(one - two).mean())

@@ -34,7 +34,7 @@ _MAX_DATAGRAM = 2048
 #: Datagrams taken in one turn, so that a flood does not stop time for the vehicle.
 _MAX_BURST = 64
 #: Linux's SO_TIMESTAMPNS: the kernel's receipt of each datagram (socket(7)).
-_SO_TIMESTAMPNS = 35
+SO_TIMESTAMPNS = 35
 
 
 class MavlinkLink:
@@ -44,7 +44,7 @@ class MavlinkLink:
         self._listening = address.scheme == "udpin"
         opened = bind_udp if self._listening else connect_udp
         self.socket = opened(address, "mavlink_url")
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.peer: tuple[str, int] | None = None if self._listening else address.pair
         self.dropped = 0
         self._codec = mavlink.MAVLink(None, srcSystem=sysid, srcComponent=1)
@@ -67,7 +67,7 @@ class MavlinkLink:
         codec = self._codec
         codec.buf, codec.buf_index = bytearray(), 0
         codec.expected_length = mavlink.HEADER_LEN_V1 + 2
-        return codec.parse_buffer(data) or [], _receipt_ns(ancillary)
+        return codec.parse_buffer(data) or [], receipt_ns(ancillary)
 
     def send(self, message: Any) -> None:
         """Send now or drop: a vehicle's telemetry is never worth waiting for."""
@@ -185,11 +185,11 @@ def setpoint_datagram(event: SetpointEvent, received_ns: int) -> bytes:
     return json.dumps(body).encode()
 
 
-def _receipt_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+def receipt_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
     """The kernel's stamp (CLOCK_REALTIME) as CLOCK_MONOTONIC ns, or now where there is none."""
     now_ns = time.monotonic_ns()
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == 16:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == 16:
             seconds, nanoseconds = map(int, struct.unpack("qq", data))
             age_ns = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
             return now_ns - max(0, age_ns)
