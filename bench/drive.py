@@ -15,8 +15,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,18 +100,25 @@ async def run(runs: int, progress: Progress) -> list[Row]:
         log_port = stack.enter_context(_listening(on_log))
         baseline_port = stack.enter_context(_listening(on_baseline))
         params = stack.enter_context(_vehicle_params(log_port))
-        async with running("--params-file", str(params), robot="drive") as rig:
+        async with running("--params-file", str(params), robot="drive") as rig, _loads() as load:
             await rig.ready()
             client = await rig.nats()
             operator = Operator(rig, client)
             await operator.next(CAMERA)
             await _until_it_moves(operator, ours)
-            _start_baseline(stack, rig, baseline_port)
+            _start_baseline(load, rig, baseline_port)
             rows = await _bursts(runs, progress, "", operator, client, ours, theirs)
-            _start_load(stack, rig)
+            _start_load(load, rig)
             await asyncio.sleep(2)
             rows += await _bursts(runs, progress, "_loaded", operator, client, ours, theirs)
     return rows
+
+
+@asynccontextmanager
+async def _loads() -> AsyncIterator[ExitStack]:
+    """What is entered here ends before the robot does, so that it loses no server."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @contextmanager
