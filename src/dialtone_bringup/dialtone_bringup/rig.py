@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 
 from dialtone_core.aio import timeout
 from dialtone_core.errors import DialtoneError
@@ -223,9 +224,16 @@ class Operator:
         await repeat(lambda: self.send(body), duration_s, rate_hz)
 
     async def call(self, package: str, verb: str, body: bytes = b"{}") -> bytes:
-        """Call a service of the robot and return its JSON reply."""
+        """Call a service of the robot and return its JSON reply; waits for it to be there."""
         subject = service_subject(self._rig.robot, package, verb)
-        return bytes((await self._client.request(subject, body, timeout=10)).data)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return bytes((await self._client.request(subject, body, timeout=10)).data)
+            except NoRespondersError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
 
 
 async def repeat(action: Callable[[], Awaitable[None]], duration_s: float, rate_hz: float) -> None:
