@@ -32,14 +32,19 @@ def permissions(robot: str, role: str) -> Permissions:
     """What ``role`` (one of ``ROLES``) may do. Everyone may fire the e-stop."""
     own = f"dt.{robot}"
     looks = (f"{own}.tlm.>", f"{own}.evt.>", "dt.*.evt.online", "dt.*.evt.offline", "_INBOX.>")
-    asks = (f"{own}.srv.*.status", f"{own}.srv.bridge.routes", f"{own}.srv.teleop.estop")
+    asks = (
+        f"{own}.srv.*.status",
+        f"{own}.srv.bridge.routes",
+        f"{own}.srv.teleop.estop",
+        "$SRV.PING",
+    )
     if role == "viewer":
         return Permissions(asks, (), looks)
     drives = (f"{own}.cmd.>", f"{own}.srv.>", *asks)
     if role == "operator":
         return Permissions(drives, (f"{own}.srv.teleop.lease.force",), looks)
     if role == "admin":
-        return Permissions((f"{own}.>", "$SRV.>"), (), ("dt.>", "_INBOX.>"))
+        return Permissions((f"{own}.>", "$SRV.>", *asks), (), ("dt.>", "_INBOX.>"))
     raise ValueError(f"no role {role!r}")
 
 
