@@ -39,11 +39,14 @@ from dialtone_gateway.robotstate import RobotState
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import STRING, Route, mount, obj
 from dialtone_gateway.server import BoundedRunner
+from dialtone_gateway.signalling import Signalling
 from dialtone_gateway.static import Dashboard
+from dialtone_gateway.tunnel import Tunnel
 from dialtone_gateway.video.hub import Hub
 from dialtone_gateway.video.mjpeg import PictureApi
 from dialtone_gateway.video.socket import VideoSocketApi
 from dialtone_gateway.video.variants import Variants
+from dialtone_gateway.video.webrtc import WebRtcApi
 
 LOG = logging.getLogger("gateway")
 
@@ -84,6 +87,7 @@ class Gateway:
         self._stack.push_async_callback(self.link.aclose)
         await self.link.open()
         self._stack.push_async_callback(self.variants.aclose)
+        self._stack.push_async_callback(self.webrtc.aclose)
         await self.state.open()
         runner = BoundedRunner(
             app,
@@ -94,10 +98,14 @@ class Gateway:
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self.connections.close_all)
         self._stack.callback(self.hub.close)
+        self._stack.push_async_callback(self.signalling.aclose)
         await runner.setup()
         site = web.TCPSite(runner, params.bind, params.port, backlog=256)
         await site.start()
         self.port = runner.addresses[0][1]
+        tunnel = Tunnel(params.tunnel, self._public)
+        self._stack.push_async_callback(tunnel.aclose)
+        tunnel.open()
         self._announce(folder)
 
     async def aclose(self) -> None:
@@ -143,7 +151,7 @@ class Gateway:
             trust_forwarded=params.trust_forwarded,
         )
         self.audit = Audit(folder, self._clock)
-        gate = Gate()
+        gate = self.gate = Gate()
         self._stack.callback(gate.close)
         limit = RateLimit(self._clock, burst=5, every_s=6.0)
         session = SessionApi(
@@ -152,6 +160,9 @@ class Gateway:
         self.state = RobotState(self.link, self.audit)
         self.variants = Variants(params.max_variants)
         self.metrics = Metrics(self.robot, self.state, self.hub)
+        self.webrtc = WebRtcApi(self.hub, self.connections, self.who, params.webrtc_peers)
+        fast = RateLimit(self._clock, burst=50, every_s=0.02)
+        self.signalling = Signalling(self.who, self.link, self.connections, fast)
         guard = Guard(self.origins, self.who, params.request_timeout_s, self.metrics.answered)
         app = web.Application(middlewares=guard.middlewares, client_max_size=64 * 1024)
         app.on_response_prepare.append(add_headers)
@@ -175,6 +186,8 @@ class Gateway:
             MetricsApi(self.state, self.hub, held, self.metrics, params.public_metrics),
             NatsProxy(params, self._key, held, who),
             FoxgloveProxy(params, held, who),
+            self.webrtc,
+            self.signalling,
             EpisodesApi(params.episodes),
             LogsApi(self.robot),
         )
@@ -207,6 +220,10 @@ class Gateway:
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return web.json_response(document(self.robot, self.routes))
+
+    def _public(self, host: str) -> None:
+        """A tunnel got or lost its name."""
+        self.origins.public_host = host.lower()
 
     def _announce(self, folder: Path) -> None:
         """Tell where it listens: in the log, and in a file for the programs beside it."""

@@ -56,6 +56,7 @@ class RobotLink:
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
+        self._up, self._complained = False, True  # our own end is no news
         if client is not None:
             await client.close()
 

@@ -105,7 +105,8 @@ PUBLISH = {
     "dt.other.cmd.cmd_vel": set(),
     "$JS.API.INFO": set(),
     "$SYS.REQ.SERVER.PING": set(),
-    "$SRV.PING": {"admin"},
+    "$SRV.PING": {"viewer", "operator", "admin"},
+    "$SRV.INFO": {"admin"},
     "_INBOX.somebody.1": set(),
 }
 SUBSCRIBE = {

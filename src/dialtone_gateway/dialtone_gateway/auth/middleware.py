@@ -116,7 +116,7 @@ class Guard:
                 return error(
                     403, f"needs the role {route.role.text}; you are {identity.role.text}"
                 )
-        ambient = identity is not None and not by_header
+        ambient = identity is not None and not by_header and not route.own_auth
         if route.unsafe and ambient and request.headers.get(CSRF_HEADER) != "1":
             return error(403, f"needs the header {CSRF_HEADER}: 1")
         if identity is not None:
