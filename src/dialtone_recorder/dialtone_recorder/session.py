@@ -1,8 +1,7 @@
 """One recording in progress: a queue, the thread that writes it, and what it counted.
 
 The ROS thread only appends to a bounded deque. The writer thread wakes 50 times a second, writes
-what came, and every ``fsync_period_s`` makes it durable. Unchunked records survive a kill: at
-most the last one is cut (facts: Writers).
+what came, and every ``fsync_period_s`` makes it durable.
 """
 
 from __future__ import annotations
@@ -12,85 +11,32 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any, cast
-
-from mcap.writer import CompressionType, IndexType, Writer
+from typing import Any
 
 from dialtone_core.clock import NS_PER_S, Clock, SystemClock
 from dialtone_core.errors import DialtoneError
 from dialtone_core.sample import Sample
-from dialtone_recorder.appendfile import AppendFile
+from dialtone_recorder.facts import MB, Facts, Limits
 from dialtone_recorder.manifest import (
+    FORMAT,
     RECORDING,
-    FileFacts,
     bag_metadata,
     write_bag_metadata,
     write_episode,
 )
-from dialtone_recorder.rawfile import seal
+from dialtone_recorder.parts import Parts
 from dialtone_recorder.stats import TopicStats
 from dialtone_recorder.topics import Topic
+
+__all__ = ["MB", "Facts", "Limits", "Session"]
 
 WAKE_S = 0.02
 #: Released when the disk is full, so that there is room to close.
 RESERVE_BYTES = 4 << 20
-MB = 1_000_000
 _by_receipt = attrgetter("receive_ns")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a session; bytes and seconds, 0 where "never" makes sense."""
-
-    fsync_period_s: float = 0.5
-    queue_messages: int = 200_000
-    queue_bytes: int = 128 * MB
-    min_free_bytes: int = 500 * MB
-    split_bytes: int = 0
-    split_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Facts:
-    """What ``episode.json`` says beside the counts; labels may change while recording."""
-
-    name: str
-    robot: str
-    task: str = ""
-    instruction: str = ""
-    operator: str = ""
-    outcome: str = ""
-    tags: list[str] = field(default_factory=list)
-    software: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-class _Part:
-    """The file being written, and what went into it."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = AppendFile(path)
-        self.writer = Writer(
-            cast(IO[bytes], self.file),
-            use_chunking=False,
-            compression=CompressionType.NONE,
-            index_types=IndexType.NONE,
-        )
-        self.writer.start("ros2", library="dialtone")
-        self.channels: dict[tuple[str, str], int] = {}
-        self.schemas: dict[str, int] = {}
-        self.messages = 0
-        self.start_ns = 0
-        self.end_ns = 0
-
-    def facts(self) -> FileFacts:
-        return FileFacts(
-            self.file.path.name, self.messages, self.start_ns, self.end_ns, self.file.written
-        )
 
 
 class Session:
@@ -123,8 +69,6 @@ class Session:
         self._put_bytes = 0
         self._taken_bytes = 0
         self._stats: dict[tuple[str, str], TopicStats] = {}
-        self._registered: dict[tuple[str, str], Topic] = {}
-        self._files: list[FileFacts] = []
         self._stop = threading.Event()
         self._closed_by = ""
         self._open()
@@ -139,7 +83,7 @@ class Session:
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._reserve()
-            self._part = _Part(self._part_path(0))
+            self._parts = Parts(self._part_path, self._limits)
             write_episode(self.folder, self.to_json())
         except OSError as error:
             if made:
@@ -184,6 +128,12 @@ class Session:
         self._put_bytes += size
         self._queue.append(sample)
 
+    def adopt(self, samples: Iterable[Sample]) -> None:
+        """Take what a pre-roll kept, whatever the queue's bounds: it has its own."""
+        for sample in samples:
+            self._put_bytes += len(sample.payload)
+            self._queue.append(sample)
+
     # The owner
 
     @property
@@ -197,7 +147,7 @@ class Session:
 
     @property
     def bytes(self) -> int:
-        return sum(each.bytes for each in self._files) + self._part.file.tell()
+        return self._parts.bytes
 
     @property
     def waiting_bytes(self) -> int:
@@ -234,7 +184,7 @@ class Session:
         stats = self.stats()
         ended_ns = self._ended_ns or self._clock.wall_ns()
         return {
-            "format": "dialtone.episode/1",
+            "format": FORMAT,
             "name": facts.name,
             "robot": facts.robot,
             "state": state,
@@ -258,9 +208,11 @@ class Session:
             "files": [
                 {"path": each.path, "messages": each.messages, "start_ns": each.start_ns,
                  "end_ns": each.end_ns, "bytes": each.bytes}
-                for each in self._files
+                for each in self._parts.files
             ],
             "topics": [each.to_json() for each in stats],
+            "preroll_s": round(facts.preroll_s, 3),
+            "gate": dict(facts.gate),
             "unrecorded": dict(self.unrecorded),
             "clock": {
                 "started_monotonic_ns": self._started_monotonic_ns,
@@ -281,7 +233,7 @@ class Session:
                 self._write_waiting()
                 now_ns = self._clock.monotonic_ns()
                 if now_ns - sync_ns >= self._limits.fsync_period_s * NS_PER_S:
-                    self._part.file.sync()
+                    self._parts.sync()
                     sync_ns = now_ns
                 if now_ns - look_ns >= NS_PER_S:
                     self._look_around()
@@ -295,7 +247,7 @@ class Session:
 
     def _write_waiting(self) -> None:
         while self._new:
-            self._channel(self._new.popleft())
+            self._parts.channel(self._new.popleft())
         count = len(self._queue)
         if not count:
             return
@@ -304,58 +256,9 @@ class Session:
         batch.sort(key=_by_receipt)
         for sample in batch:
             self._taken_bytes += len(sample.payload)
-            self._write(sample)
-        # In the kernel it survives the death of this process; fdatasync is for the machine's.
-        self._part.file.flush()
-        self._split_if_due()
-
-    def _write(self, sample: Sample) -> None:
-        part = self._part
-        key = (sample.topic, sample.type)
-        stats = self._stats[key]
-        channel = part.channels.get(key) or self._channel(stats.topic)
-        seq = (sample.seq or 0) & 0xFFFFFFFF
-        part.writer.add_message(
-            channel, sample.receive_ns, sample.payload, max(sample.publish_ns, 0), seq
-        )
-        if not part.messages:
-            part.start_ns = part.end_ns = sample.receive_ns
-        else:
-            part.start_ns = min(part.start_ns, sample.receive_ns)
-            part.end_ns = max(part.end_ns, sample.receive_ns)
-        part.messages += 1
-        stats.update(sample.receive_ns, sample.publish_ns, seq, len(sample.payload))
-
-    def _channel(self, topic: Topic) -> int:
-        part = self._part
-        if topic.key in part.channels:
-            return part.channels[topic.key]
-        schema = part.schemas.get(topic.type)
-        if schema is None:
-            schema = part.writer.register_schema(
-                topic.type, "ros2msg", (topic.definition or "").encode()
-            )
-            part.schemas[topic.type] = schema
-        self._registered.setdefault(topic.key, topic)
-        metadata = self._registered[topic.key].channel_metadata()
-        channel = part.writer.register_channel(topic.name, "cdr", schema, metadata)
-        part.channels[topic.key] = channel
-        return channel
-
-    def _split_if_due(self) -> None:
-        part = self._part
-        size, long = self._limits.split_bytes, self._limits.split_s * NS_PER_S
-        if (size and part.file.tell() >= size) or (long and part.end_ns - part.start_ns >= long):
-            self._end_part()
-            self._part = _Part(self._part_path(len(self._files)))
-            for stats in self.stats():
-                self._channel(stats.topic)
-
-    def _end_part(self) -> None:
-        self._part.writer.finish()  # type: ignore[no-untyped-call]
-        self._part.file.sync()
-        self._part.file.close()
-        self._files.append(self._part.facts())
+            self._parts.write(sample, self._stats[sample.topic, sample.type])
+        self._parts.flush()
+        self._parts.split_if_due(each.topic for each in self.stats())
 
     def _look_around(self) -> None:
         """Once a second: changed labels, a stepped clock, and a disk that fills."""
@@ -381,10 +284,10 @@ class Session:
     def _fail(self, error: OSError) -> None:
         """The disk refused: keep what is in the file, close it with the reserve's room."""
         self.ended.set()
-        self.error = f"writing failed ({error.strerror}): {self._part.file.path}"
+        self.error = f"writing failed ({error.strerror}): {self._parts.path}"
         self._closed_by = "disk_full"
         self._discard_waiting()
-        self._part.file.close()
+        self._parts.abandon()
         self._finish(failed=True)
 
     def _discard_waiting(self) -> None:
@@ -397,46 +300,15 @@ class Session:
         try:
             (self.folder / ".reserve").unlink(missing_ok=True)
             if failed:
-                self._seal_part()
+                self._parts.seal(self._stats)
             else:
-                self._end_part()
+                self._parts.end()
             facts = self.to_json("closing")
-            write_bag_metadata(self.folder, bag_metadata(self._as_written(), self._files, {}))
+            topics = self._parts.as_written(self._stats)
+            write_bag_metadata(self.folder, bag_metadata(topics, self._parts.files, {}))
             write_episode(self.folder, facts)
         except OSError as error:
             self.error = self.error or f"closing failed ({error.strerror}): {self.folder}"
-            self._part.file.close()
+            self._parts.abandon()
         self.ended.set()
         self._on_ended()
-
-    def _as_written(self) -> list[dict[str, Any]]:
-        """The topics with the QoS that their channels carry: readers compare the two."""
-        return [
-            {
-                **each.to_json(),
-                "qos": self._registered[key].qos,
-                "type_hash": self._registered[key].type_hash,
-            }
-            for key, each in self._stats.items()
-            if key in self._registered
-        ]
-
-    def _seal_part(self) -> None:
-        """What the failed batch took with it is lost: count again from the file."""
-        part = self._part
-        contents = seal(part.file.path)
-        before = {key: stats.messages for key, stats in self._stats.items()}
-        done: dict[tuple[str, str], int] = {}
-        for number, channel in contents.channels.items():
-            schema = contents.schemas[channel.schema_id]
-            done[channel.topic, schema.name] = contents.counts.get(number, 0)
-        if not self._files:
-            for key, stats in self._stats.items():
-                stats.messages = done.get(key, 0)
-                stats.lost_recorder += before[key] - stats.messages
-        size = part.file.path.stat().st_size
-        self._files.append(
-            FileFacts(
-                part.file.path.name, contents.messages, contents.start_ns, contents.end_ns, size
-            )
-        )
