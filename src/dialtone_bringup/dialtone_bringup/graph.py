@@ -54,7 +54,7 @@ class NodeSpec:
     ``parameters`` win over the params files. ``params`` names the settings class
     (``module:Class``) that judges them. ``ros_args`` says that the program takes ``--ros-args``.
     ``essential``: the robot is stopped when this one cannot be kept running. ``stop_last``: others
-    talk to it while they end.
+    talk to it while they end. ``chatter`` matches lines that belong in the log file only.
     """
 
     name: str
@@ -68,6 +68,7 @@ class NodeSpec:
     respawn: bool = True
     essential: bool = True
     stop_last: bool = False
+    chatter: str = ""
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,7 @@ def _suite(options: Options, wiring: _Wiring) -> list[NodeSpec]:
         arguments=arguments,
         ros_args=False,
         stop_last=True,
+        chatter=r"\[INF\]",
     )
     return [server, *nodes]
 

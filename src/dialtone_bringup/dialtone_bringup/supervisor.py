@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -252,7 +253,8 @@ class Supervisor:
         return arguments
 
     def _show(self, name: str, line: str) -> None:
-        if self._console is not None:
+        chatter = self.processes[name].spec.chatter
+        if self._console is not None and not (chatter and re.search(chatter, line)):
             self._console.write(name, line)
 
     def _say(self, line: str, bad: bool = False) -> None:
