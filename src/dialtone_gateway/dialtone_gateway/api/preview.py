@@ -67,7 +67,7 @@ def _middle(reader: object) -> bytes | None:
     facts = summary.statistics
     middle_ns = (facts.message_start_time + facts.message_end_time) // 2
     for start_ns in (middle_ns, facts.message_start_time):
-        for _, _, message in reader.iter_messages(topics=topics[:1], start_time=start_ns):
+        for _, _, message in reader.iter_messages(topics=topics[:1], starting_at=start_ns):
             try:
                 view = read_compressed_image(message.data)
             except WireError:

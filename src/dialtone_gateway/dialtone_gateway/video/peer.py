@@ -60,16 +60,16 @@ class Peer:
     async def answer(self, sdp: str) -> str:
         """The SDP answer; raises whatever aiortc does where the offer is nonsense."""
         connection = self._connection
-        await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-        sender = connection.addTrack(_Pictures(self._viewer))
+        connection.addTrack(_Pictures(self._viewer))
         h264 = [
             codec
             for codec in RTCRtpSender.getCapabilities("video").codecs
             if codec.mimeType == "video/H264"
         ]
-        for transceiver in connection.getTransceivers():
-            if transceiver.sender is sender:
-                transceiver.setCodecPreferences(h264)
+        # Before the offer is looked at: codecs are matched then, and only then.
+        (transceiver,) = connection.getTransceivers()
+        transceiver.setCodecPreferences(h264)
+        await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         await connection.setLocalDescription(await connection.createAnswer())
         return str(connection.localDescription.sdp)
 
