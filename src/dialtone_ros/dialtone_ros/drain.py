@@ -18,6 +18,8 @@ from dialtone_core.sample import Sample
 
 #: After so many messages the executor gets its turn, so that one flooded topic starves no other.
 MAX_BURST = 256
+#: More than the deepest history that a subscriber of ours has.
+MAX_DRAIN = 100_000
 
 
 class DrainedSubscription:
@@ -47,6 +49,22 @@ class DrainedSubscription:
         )
         self.topic: str = self._subscription.topic_name
         self.received = 0
+
+    def drain(self) -> None:
+        """Hand on everything that has arrived by now, as before an end that must lose nothing.
+
+        Call from the executor's thread. A flood cannot hold it up: it ends after as many messages
+        as a history may hold.
+        """
+        for _ in range(MAX_DRAIN):
+            subscription = self._subscription
+            if subscription is None:
+                return
+            with subscription.handle:
+                taken = subscription.handle.take_message(self._msg_type, True)
+            if taken is None:
+                return
+            self._hand_on(*taken)
 
     def close(self) -> None:
         """Destroy the subscription; idempotent. Call from the executor's thread or after it."""

@@ -68,6 +68,23 @@ def test_a_burst_arrives_whole_and_in_order_in_few_wake_ups(node: Node) -> None:
     subscription.close()
 
 
+def test_draining_before_the_end_hands_on_what_no_executor_has_seen(node: Node) -> None:
+    samples: list[Sample] = []
+    qos = QoSProfile(depth=1000)
+    subscription = DrainedSubscription(
+        node, "std_msgs/msg/String", String, "tail", qos, samples.append
+    )
+    publisher = node.create_publisher(String, "tail", qos)
+    _spin_until(node, lambda: publisher.get_subscription_count() == 1)
+    for number in range(300):
+        publisher.publish(String(data=str(number)))
+    assert publisher.wait_for_all_acked()
+    subscription.drain()
+    subscription.close()
+    subscription.drain()
+    assert len(samples) == 300
+
+
 def test_a_subscription_may_close_itself_while_it_drains(node: Node) -> None:
     seen: list[bytes] = []
 
