@@ -69,20 +69,16 @@ export class MockRobot {
       this.recording = { name, task: task ?? "", started_at_s: Date.now() / 1000, messages: 0 };
       return { episode: name, path: `/tmp/${name}` };
     });
-    on("srv.recorder.stop", () => {
+    const end = ({ outcome = "" }, keep) => {
       const ended = this.recording;
       if (!ended) return { ok: false, error: "not recording" };
       this.recording = null;
       const length = Date.now() / 1000 - ended.started_at_s;
-      this.episodes.push({ ...ended, outcome: "", duration_s: length, bytes: ended.messages * 900, recovered: false, gate: "green" });
+      if (keep) this.episodes.push({ ...ended, outcome, duration_s: length, bytes: ended.messages * 900, recovered: false, gate: "green" });
       return { episode: ended.name, messages: ended.messages };
-    });
-    on("srv.recorder.label", ({ episode, outcome }) => {
-      const found = this.episodes.find(({ name }) => name === episode);
-      if (!found) return { ok: false, error: `no episode ${episode}` };
-      found.outcome = outcome;
-      return {};
-    });
+    };
+    on("srv.recorder.stop", (body) => end(body, true));
+    on("srv.recorder.discard", (body) => end(body, false));
     on("srv.recorder.status", () => ({
       recording: this.recording !== null, episode: this.recording?.name ?? null,
       messages: this.recording?.messages ?? 0, lost: 0,

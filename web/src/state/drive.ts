@@ -32,6 +32,7 @@ export interface DriveParts {
   now(): number;
 }
 
+const NEUTRAL: Demand = { forward: 0, turn: 0 };
 export const PERIOD_MS = 50;
 export const TTL_MS = 300;
 /** A pointer reports up to 120 times a second; between ticks at most one extra command goes. */
@@ -41,6 +42,8 @@ export class Driver {
   readonly driving = signal(false);
   readonly refused = signal<Refusal | null>(null);
   readonly wanted = signal<Velocity>(STOP);
+  /** What is asked for as a share of the limits. */
+  readonly demand = signal<Demand>(NEUTRAL);
 
   private readonly parts: DriveParts;
   private readonly held = new Map<string, Demand>();
@@ -125,6 +128,7 @@ export class Driver {
     this.cancel = null;
     this.driving.set(false);
     this.wanted.set(STOP);
+    this.demand.set(NEUTRAL);
     this.parts.publish(STOP);
   }
 
@@ -136,7 +140,9 @@ export class Driver {
       turn += demand.turn;
     }
     const { speedMps, yawRps } = this.parts.limits();
-    const velocity = { x: round(unit(forward) * speedMps), yaw: round(unit(turn) * yawRps) };
+    [forward, turn] = [unit(forward), unit(turn)];
+    this.demand.set({ forward, turn });
+    const velocity = { x: round(forward * speedMps), yaw: round(turn * yawRps) };
     return isZero(velocity) ? STOP : velocity;
   }
 }

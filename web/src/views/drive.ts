@@ -6,6 +6,7 @@ import type { Robot } from "../state/robot";
 import { settings } from "../state/settings";
 import { type Signal, untracked } from "../state/signals";
 import { type Child, h } from "../widgets/dom";
+import { estopButton } from "../widgets/estop";
 import { horizon, miniMap } from "../widgets/instruments";
 import { joystick } from "../widgets/joystick";
 import { leaseControl } from "../widgets/lease";
@@ -17,6 +18,7 @@ export function driveView(app: App, cameras: Signal<readonly string[]>): HTMLEle
     "main",
     { class: "drive", "data-testid": "drive" },
     h("section", { class: "stage-column" }, () => stage(app, app.robot(), cameras()), statusStrip(app)),
+    h("div", { class: "full-only" }, estopButton(app, "estop-full")),
     h("section", { class: "controls" }, controlCard(app), readouts(app), h(
       "div", { class: "card instruments" }, miniMap(app), horizon(app),
     )),
@@ -59,7 +61,9 @@ function controlCard(app: App): HTMLElement {
     "div",
     { class: "card control" },
     leaseControl(app),
-    h("div", { class: "pad-row" }, joystick(() => app.robot.peek().driver), h(
+    h("div", { class: "pad-row" }, joystick(
+      () => app.robot.peek().driver, () => robot().driver.demand(),
+    ), h(
       "div",
       { class: "pad-side" },
       h("p", { class: "speed", "data-testid": "speed" }, () =>
@@ -80,7 +84,11 @@ function hint(robot: Robot): string {
     const { x, yaw } = robot.driver.wanted();
     return `Asking ${fixed(x, 2, "m/s")}, ${fixed(yaw, 2, "rad/s")}`;
   }
-  return robot.lease.mine() ? "Drag the pad, or hold W A S D" : "";
+  // What decides is read once more here, so that the line follows it.
+  robot.status();
+  robot.lease.mine();
+  robot.link.rttMs();
+  return robot.refusal()?.text ?? "Drag the pad, or hold W A S D";
 }
 
 function speedLimit(app: App): HTMLElement {

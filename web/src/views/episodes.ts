@@ -35,7 +35,6 @@ function recordCard(app: App, reload: () => Promise<void>): HTMLElement {
   const recording = () => recorder()?.recording === true;
   const began = signal<number | null>(null);
   const clock = signal(0);
-  const last = signal("");
   const busy = signal(false);
   const timer = setInterval(() => {
     if (!recording()) began.set(null);
@@ -50,26 +49,21 @@ function recordCard(app: App, reload: () => Promise<void>): HTMLElement {
     if (!reply.ok) app.say(reply.error ?? "The recorder refused", "error");
     return reply;
   };
-  const toggle = async () => {
-    if (!recording()) {
-      const reply = await call("start", { task: settings.task.peek(), operator: app.operator });
-      if (reply.ok) began.set(performance.now());
-      return;
-    }
-    const reply = await call("stop", {});
-    if (reply.ok) last.set(String(reply["episode"] ?? ""));
+  const start = async () => {
+    const reply = await call("start", { task: settings.task.peek(), operator: app.operator });
+    if (reply.ok) began.set(performance.now());
+  };
+  const end = async (verb: "stop" | "discard", outcome = "") => {
+    const reply = await call(verb, outcome ? { outcome } : {});
+    if (!reply.ok) return;
+    app.say(verb === "discard" ? "Discarded" : `Saved ${String(reply["episode"] ?? "")}`);
     await reload();
   };
-  const label = async (outcome: string) => {
-    const reply = await call("label", { episode: last.peek(), outcome });
-    if (reply.ok) app.say(`Episode marked as ${outcome}`);
-    if (reply.ok) last.set("");
-    await reload();
-  };
-  const outcome = (name: string, text: string, kind: string) => h("button", {
-    class: `button ${kind}`, type: "button", disabled: busy, "data-testid": `outcome-${name}`,
-    onclick: () => void label(name),
-  }, text);
+  const ending = (name: string, text: string, kind: string, run: () => Promise<void>) =>
+    h("button", {
+      class: `button ${kind}`, type: "button", disabled: busy, "data-testid": `end-${name}`,
+      onclick: () => void run(),
+    }, text);
   return h(
     "section",
     { class: "card record", hidden: () => app.role === "viewer" },
@@ -79,11 +73,19 @@ function recordCard(app: App, reload: () => Promise<void>): HTMLElement {
       oninput: (event) => settings.task.set((event.target as HTMLInputElement).value),
     })),
     h("button", {
-      class: () => `button record-button ${recording() ? "recording" : "primary"}`, type: "button",
+      class: "button primary record-button", type: "button", hidden: recording,
       "data-testid": "record", disabled: () => busy() || recorder() === null,
-      onclick: () => void toggle(),
-    }, () => (recording() ? "Stop recording" : "Start recording")),
-    h("p", { class: "record-state", role: "status", "data-testid": "record-state" }, () => {
+      onclick: () => void start(),
+    }, "Start recording"),
+    h("div", { class: "outcome", role: "group", "aria-label": "End the episode", hidden: () => !recording() },
+      ending("success", "Stop: success", "good", () => end("stop", "success")),
+      ending("fail", "Stop: fail", "bad", () => end("stop", "fail")),
+      ending("stop", "Stop", "", () => end("stop")),
+      ending("discard", "Discard", "", () => end("discard"))),
+    h("p", {
+      class: () => `record-state ${recording() ? "on" : ""}`, role: "status",
+      "data-testid": "record-state",
+    }, () => {
       const state = recorder();
       if (state === null) return "The recorder does not answer";
       if (!state.recording) return "Not recording";
@@ -91,10 +93,6 @@ function recordCard(app: App, reload: () => Promise<void>): HTMLElement {
       const length = start === null ? "" : `${duration((clock() - start) / 1000)} · `;
       return `${length}${state.messages} messages · ${state.lost} lost`;
     }),
-    h("div", { class: "outcome", hidden: () => last() === "" || recording() },
-      h("span", {}, () => `How did ${last()} go?`),
-      outcome("success", "Success", "good"), outcome("fail", "Fail", "bad"),
-      h("button", { class: "button", type: "button", onclick: () => last.set("") }, "Later")),
     gateLights(app),
   );
 }

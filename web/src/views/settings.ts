@@ -1,4 +1,7 @@
-/** Preferences of this browser, and who is signed in. */
+/**
+ * Preferences of this browser, and who is signed in. Not modal: a modal dialog would make the
+ * e-stop behind it unreachable.
+ */
 
 import { api, type RobotInfo } from "../connection/api";
 import type { App } from "../state/app";
@@ -19,7 +22,9 @@ export function settingsDialog(
     h("div", { class: "pair" }, h("dt", {}, label), h("dd", {}, value));
   const dialog = h(
     "dialog",
-    { class: "card dialog", "aria-label": "Settings" },
+    { class: "card dialog", "aria-label": "Settings", onkeydown: (event) => {
+      if ((event as KeyboardEvent).key === "Escape") dialog.close();
+    } },
     h("header", { class: "card-head" }, h("h2", {}, "Settings"),
       h("button", { class: "icon-button", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×")),
     h("dl", { class: "values" },

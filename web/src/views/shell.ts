@@ -38,7 +38,7 @@ export function shell(app: App, onLogout: () => void): HTMLElement {
   return h(
     "div",
     { class: "shell" },
-    topBar(app, view, () => dialog.showModal()),
+    topBar(app, view, () => (dialog.open ? dialog.close() : dialog.show())),
     estopBanner(app),
     h("div", {
       class: "banner", role: "status", "data-testid": "offline",

@@ -6,7 +6,7 @@ import { h } from "./dom";
 
 const CONFIRM_MS = 3000;
 
-export function estopButton(app: App): HTMLElement {
+export function estopButton(app: App, testId = "estop"): HTMLElement {
   const active = () => app.robot().status()?.estop === true;
   const call = () => app.robot().estopCall();
   return h(
@@ -14,7 +14,7 @@ export function estopButton(app: App): HTMLElement {
     {
       class: () => `estop ${active() ? "active" : ""}`,
       type: "button",
-      "data-testid": "estop",
+      "data-testid": testId,
       title: "Stop the robot at once (Space)",
       "aria-pressed": () => String(active()),
       onpointerdown: (event) => {

@@ -2,6 +2,7 @@
 
 import type { Demand } from "../state/drive";
 import { stick } from "../state/keys";
+import { paint } from "../state/signals";
 import { h } from "./dom";
 
 export interface StickTarget {
@@ -13,7 +14,8 @@ export interface StickTarget {
 const TRAVEL = 0.62;
 const SOURCE = "stick";
 
-export function joystick(target: () => StickTarget): HTMLElement {
+/** `shown` is what other inputs ask for; the knob follows it while no pointer holds the stick. */
+export function joystick(target: () => StickTarget, shown: () => Demand): HTMLElement {
   const knob = h("div", { class: "stick-knob" });
   const pad = h(
     "div",
@@ -28,6 +30,15 @@ export function joystick(target: () => StickTarget): HTMLElement {
   );
   let pointer: number | null = null;
 
+  const place = (x: number, y: number) => {
+    const radius = (pad.clientWidth / 2) * TRAVEL;
+    knob.style.transform = x || y ? `translate(${x * radius}px, ${y * radius}px)` : "";
+  };
+  paint(() => {
+    const { forward, turn } = shown();
+    const size = Math.max(1, Math.hypot(forward, turn));
+    if (pointer === null) place(-turn / size, -forward / size);
+  });
   const move = (event: PointerEvent) => {
     const box = pad.getBoundingClientRect();
     const radius = (box.width / 2) * TRAVEL;
@@ -35,13 +46,13 @@ export function joystick(target: () => StickTarget): HTMLElement {
     let y = (event.clientY - box.top - box.height / 2) / radius;
     const size = Math.hypot(x, y);
     if (size > 1) [x, y] = [x / size, y / size];
-    knob.style.transform = `translate(${x * radius}px, ${y * radius}px)`;
+    place(x, y);
     target().hold(SOURCE, { forward: -stick(y) + 0, turn: -stick(x) + 0 });
   };
   const end = (event: PointerEvent) => {
     if (event.pointerId !== pointer) return;
     pointer = null;
-    knob.style.transform = "";
+    place(0, 0);
     pad.classList.remove("held");
     target().release(SOURCE);
   };

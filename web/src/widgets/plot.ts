@@ -27,9 +27,8 @@ export function plot(series: () => Series): HTMLElement {
   const timer = setInterval(() => {
     if (chart === null || document.hidden) return;
     const now = Date.now() / 1000;
-    const most = Math.max(200, frame.clientWidth);
-    chart.setData(series().since(now - WINDOW_S, most), false);
-    chart.setScale("x", { min: now - WINDOW_S, max: now });
+    const [times, values] = series().since(now - WINDOW_S, Math.max(200, frame.clientWidth));
+    chart.setData([times.map((time) => time - now), values], true);
   }, REDRAW_MS);
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", make);
@@ -49,18 +48,16 @@ function options(width: number): uPlot.Options {
     ticks: { show: false },
     font: "11px system-ui, sans-serif",
   };
-  const ago = (_: uPlot, ticks: number[]) => {
-    const now = Date.now() / 1000;
-    return ticks.map((tick) => `${Math.round(tick - now)}s`);
-  };
+  const ago = (_: uPlot, ticks: number[]) => ticks.map((tick) => (tick === 0 ? "now" : `${tick} s`));
   return {
     width,
     height: HEIGHT_PX,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { show: false } },
-    scales: { x: { time: false }, y: { range: widen } },
+    padding: [8, 14, 0, 0],
+    scales: { x: { time: false, range: [-WINDOW_S, 0] }, y: { range: widen } },
     axes: [
-      { ...axis, size: 22, space: 60, values: ago },
+      { ...axis, size: 22, incrs: [15], values: ago },
       { ...axis, size: 48, space: 28 },
     ],
     series: [{}, { stroke: color("accent"), width: 1.5, points: { show: false } }],

@@ -59,7 +59,8 @@ export function videoTile(app: App, robot: Robot, camera: string): HTMLElement {
 }
 
 function toggleFull(tile: HTMLElement): void {
-  const stage = (tile.closest(".stage") ?? tile) as HTMLElement;
+  // The whole view goes, because the pad and the e-stop belong to the picture.
+  const view = (tile.closest(".drive") ?? tile) as HTMLElement;
   if (document.fullscreenElement) void document.exitFullscreen();
-  else void stage.requestFullscreen?.().catch(() => {});
+  else void view.requestFullscreen?.().catch(() => {});
 }

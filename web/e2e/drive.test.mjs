@@ -1,0 +1,225 @@
+/** Driving from the page: what moves the robot, and everything that must stop it. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import {
+  arm, clearEstop, openBrowser, openPage, openSite, PHONE, readNumber, ready, shot, signIn,
+  takeControl, until, whereabouts,
+} from "./lib.mjs";
+
+/** The robot's own timeout, a poll of the page, and the vehicle's deceleration. */
+const STOPS_WITHIN_MS = 2500;
+let site;
+let browser;
+const pages = [];
+
+before(async () => {
+  site = await openSite();
+  browser = await openBrowser();
+});
+after(async () => {
+  await browser?.close();
+  site?.close();
+});
+afterEach(async () => {
+  for (const page of pages.splice(0)) {
+    const problems = page.problems;
+    await page.context().close().catch(() => {});
+    assert.deepEqual(problems, []);
+  }
+});
+
+async function open(options) {
+  const page = await openPage(browser, options);
+  pages.push(page);
+  await signIn(page, site);
+  return page;
+}
+
+/** A page that holds control of an armed robot at rest. */
+async function driver(options) {
+  const page = await open(options);
+  await ready(page);
+  await clearEstop(page);
+  await until("control is free", async () => {
+    if (await page.getByTestId("lease").isEnabled()) return true;
+    return false;
+  });
+  await takeControl(page);
+  await arm(page);
+  await atRest(page);
+  return page;
+}
+
+const moves = (page) =>
+  until("the robot moves", async () => Math.abs(await readNumber(page, "speed")) > 0.1);
+const atRest = (page, timeoutMs = 8000) =>
+  until("the robot stands", async () => Math.abs(await readNumber(page, "speed")) < 0.02, timeoutMs);
+
+test("the picture lives, and its figures are shown", async () => {
+  const page = await open();
+  const tile = page.locator("[data-testid^=video-]").first();
+  const frames = async () => Number(await tile.locator("canvas").getAttribute("data-frames"));
+  await until("pictures come", async () => (await frames()) > 5);
+  const before = await frames();
+  await until("more pictures come", async () => (await frames()) > before + 20);
+  await until("a latency is measured", async () => /\d+ fps.*\d+ ms/.test(await tile.textContent()));
+});
+
+test("holding W drives, and letting go stops within the timeout", async () => {
+  const page = await driver();
+  const from = await whereabouts(page);
+  await page.keyboard.down("KeyW");
+  await moves(page);
+  await until("odometry grows", async () => {
+    const at = await whereabouts(page);
+    return Math.hypot(at.x - from.x, at.y - from.y) > 0.3;
+  });
+  await shot(page, "driving");
+  await page.keyboard.up("KeyW");
+  await atRest(page, STOPS_WITHIN_MS);
+});
+
+test("without control nothing moves, and the page says why", async () => {
+  const page = await open();
+  await ready(page);
+  await page.keyboard.down("KeyW");
+  await page.getByTestId("refusal").getByText("Take control first").waitFor();
+  const from = await whereabouts(page);
+  await page.waitForTimeout(500);
+  assert.deepEqual(await whereabouts(page), from);
+  await page.keyboard.up("KeyW");
+});
+
+test("a window that loses the focus stops, and drives only after a new press", async () => {
+  const page = await driver();
+  await page.keyboard.down("ArrowUp");
+  await moves(page);
+  await page.evaluate(() => window.dispatchEvent(new Event("blur")));
+  await atRest(page, STOPS_WITHIN_MS);
+  await page.keyboard.up("ArrowUp");
+  await page.keyboard.down("ArrowUp");
+  await moves(page);
+  await page.keyboard.up("ArrowUp");
+});
+
+test("a tab that is killed while driving stops, as another browser sees", async () => {
+  const observer = await open();
+  const page = await driver();
+  await page.keyboard.down("KeyW");
+  await moves(observer);
+  const crash = await page.context().newCDPSession(page);
+  crash.send("Page.crash").catch(() => {});
+  await atRest(observer, STOPS_WITHIN_MS);
+  await until("the lease is free again", async () =>
+    (await observer.getByTestId("holder").textContent()) === "Nobody has control", 6000);
+});
+
+test("a page that is left while driving stops and gives control back", async () => {
+  const observer = await open();
+  const page = await driver();
+  await page.keyboard.down("KeyW");
+  await moves(observer);
+  await page.goto("about:blank");
+  await atRest(observer, STOPS_WITHIN_MS);
+});
+
+test("two browsers contend for the lease, and only one drives", async () => {
+  const first = await driver();
+  const second = await open();
+  await ready(second);
+  await second.getByTestId("holder").getByText("has control").waitFor();
+  assert.equal(await second.getByTestId("lease").isEnabled(), false);
+  await second.keyboard.down("KeyW");
+  await second.getByTestId("refusal").getByText("has control").waitFor();
+  await second.keyboard.up("KeyW");
+  await first.getByTestId("lease").click();
+  await second.getByText("Nobody has control").waitFor();
+  await second.getByTestId("lease").click();
+  await second.getByText("You have control").waitFor();
+  await first.getByTestId("holder").getByText("has control").waitFor();
+});
+
+test("the e-stop of an observer stops the driver, latches, and is cleared by two presses", async () => {
+  const page = await driver();
+  const observer = await open();
+  await ready(observer);
+  await page.keyboard.down("KeyW");
+  await moves(page);
+  await observer.getByTestId("estop").click();
+  await page.getByTestId("estop-banner").waitFor();
+  await atRest(page, STOPS_WITHIN_MS);
+  await shot(observer, "estop");
+  await page.keyboard.up("KeyW");
+  await page.keyboard.down("KeyW");
+  await page.getByTestId("refusal").getByText("E-stop is active").waitFor();
+  await page.keyboard.up("KeyW");
+  await clearEstop(page);
+  await takeControl(page);
+  await arm(page);
+  await page.keyboard.down("KeyW");
+  await moves(page);
+  await page.keyboard.up("KeyW");
+});
+
+test("Space is the e-stop on every view, whatever has the focus", async () => {
+  const page = await driver();
+  for (const view of ["plots", "health", "episodes", "drive"]) {
+    await page.locator(`[data-testid=tab-${view}]:visible`).click();
+    await page.keyboard.press("Space");
+    await page.getByTestId("estop-banner").waitFor();
+    await clearEstop(page);
+  }
+});
+
+test("a link slower than the limit is refused, with the figure on the screen", async () => {
+  const page = await openPage(browser);
+  pages.push(page);
+  let delayMs = 0;
+  await page.routeWebSocket(/\/nats$/, (socket) => {
+    const server = socket.connectToServer();
+    let last = Promise.resolve();
+    server.onMessage((message) => {
+      const due = performance.now() + delayMs;
+      last = last.then(async () => {
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+        socket.send(message);
+      });
+    });
+  });
+  await signIn(page, site);
+  await takeControl(page);
+  await arm(page);
+  await page.keyboard.down("KeyW");
+  await moves(page);
+  delayMs = 700;
+  await page.getByTestId("refusal").getByText(/Round trip|No answer/).waitFor();
+  delayMs = 0;
+  await atRest(page);
+  await page.keyboard.up("KeyW");
+});
+
+test("a phone drives with the thumb and nothing runs off its screen", async () => {
+  const page = await driver({ viewport: PHONE, touch: true });
+  const stick = await page.getByTestId("stick").boundingBox();
+  assert.ok(stick.y + stick.height < PHONE.height, "the pad is on the first screen");
+  const [x, y] = [stick.x + stick.width / 2, stick.y + stick.height / 2];
+  const touch = await page.context().newCDPSession(page);
+  const send = (type, touchPoints) => touch.send("Input.dispatchTouchEvent", { type, touchPoints });
+  await send("touchStart", [{ x, y }]);
+  await send("touchMove", [{ x, y: y - 60 }]);
+  await moves(page);
+  await shot(page, "phone");
+  await send("touchEnd", []);
+  await atRest(page, STOPS_WITHIN_MS);
+  await send("touchStart", [{ x, y: y - 60 }]);
+  await moves(page);
+  await send("touchCancel", []);
+  await atRest(page, STOPS_WITHIN_MS);
+  for (const view of ["drive", "plots", "health", "episodes"]) {
+    await page.locator(`[data-testid=tab-${view}]:visible`).click();
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${view} is ${over} px too wide`);
+    const estop = await page.getByTestId("estop").boundingBox();
+    assert.ok(estop.x + estop.width <= PHONE.width && estop.height >= 40);
+  }
+});
