@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def open_directory(directory: str) -> Path:
 
 
 async def recover_in_background(
-    directory: Path, on_told: Callable[[dict[str, Any]], None]
+    directory: Path, on_told: Callable[[dict[str, Any]], Awaitable[None]]
 ) -> None:
     """Recover what the last run left, in a process of its own; ``on_told`` hears of each.
 
@@ -55,7 +55,7 @@ async def recover_in_background(
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            on_told(orjson.loads(line))
+            await on_told(orjson.loads(line))
     finally:
         if process.returncode is None:
             try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dialtone_core.config import param
+from dialtone_recorder.gate import GateRule
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ class RecorderParams:
     split_s: float = param(
         0.0, "begin another file after this long; 0 is never", unit="s", minimum=0
     )
+    preroll_s: float = param(
+        0.0, "an episode begins so long before its start; costs memory and CPU all the time",
+        unit="s", minimum=0, maximum=3600,
+    )  # fmt: skip
+    preroll_mb: int = param(
+        64, "bytes that the pre-roll may hold; the oldest go first", unit="MB", minimum=1,
+        maximum=16384,
+    )  # fmt: skip
+    gate: dict[str, GateRule] = field(default_factory=dict)
+    gate_force: bool = param(False, "begin episodes also while the gate is red")
     close_budget_s: float = param(
         1.5, "how long the end of the node waits for the index of an episode",
         unit="s", minimum=0, maximum=60,

@@ -6,36 +6,48 @@ Lives in the executor's thread. Outside of a recording it holds no subscription 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from dialtone_recorder.gate import Gate
+from dialtone_recorder.preroll import Preroll
+from dialtone_recorder.ros_topic import Recorded, describe
 from dialtone_recorder.session import Session
-from dialtone_recorder.topics import Topic, TopicFilter, qos_profile
-from dialtone_ros.drain import DrainedSubscription
-from dialtone_ros.types import message_class, message_definition
+from dialtone_recorder.source import Sink
+from dialtone_recorder.topics import Topic, TopicFilter
+from dialtone_ros.types import message_class
 
 R = TypeVar("R")
 
+#: Each so many looks at the graph, a topic's publishers are asked for their QoS again.
+FULL_LOOK = 8
+
 
 class RosSource:
-    """Subscribes to every wanted topic while open. Implements ``control.Source``."""
+    """Subscribes to every wanted topic while open. Implements ``source.Source``."""
 
-    def __init__(self, node: Node, wanted: TopicFilter, period_s: float, depth: int) -> None:
+    def __init__(
+        self, node: Node, wanted: TopicFilter, period_s: float, depth: int, gate: Gate
+    ) -> None:
         self._node = node
         self._wanted = wanted
         self._depth = depth
         self._period_s = period_s
-        self._session: Session | None = None
+        self._gate = gate
+        self._sink: Sink | None = None
+        self._only: frozenset[str] | None = None
         self._timer: Any = None
-        self._subscriptions: dict[tuple[str, str], DrainedSubscription] = {}
-        self._publishers: dict[tuple[str, str], int] = {}
+        self._passes = 0
+        self._recorded: dict[tuple[str, str], Recorded] = {}
 
-    async def open(self, session: Session) -> None:
-        await self._in_executor(lambda: self._open(session))
+    async def open(self, sink: Sink, only: frozenset[str] | None = None) -> None:
+        await self._in_executor(lambda: self._open(sink, only))
+
+    async def hand_over(self, sink: Sink) -> None:
+        await self._in_executor(lambda: self._hand_over(sink))
 
     async def close(self) -> None:
         await self._in_executor(self._close)
@@ -56,119 +68,96 @@ class RosSource:
         self._node.executor.create_task(run)
         return await done
 
-    def _open(self, session: Session) -> None:
-        self._session = session
+    def _open(self, sink: Sink, only: frozenset[str] | None) -> None:
+        self._close()
+        self._sink = sink
+        self._only = only
+        self._gate.restart(time.time_ns())
         self._discover()
         self._timer = self._node.create_timer(self._period_s, self._discover)
 
+    def _hand_over(self, sink: Sink) -> None:
+        """In one step of the executor: no message falls between the two."""
+        for each in self._recorded.values():
+            each.drain()
+        if isinstance(self._sink, Preroll) and isinstance(sink, Session):
+            self._sink.pour(sink, time.time_ns())
+        self._sink = sink
+        for each in self._recorded.values():
+            each.sink = sink
+
     def _close(self) -> None:
-        self._session = None
+        for each in self._recorded.values():
+            each.drain()
+            each.close()
+        self._recorded.clear()
+        self._sink = None
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
-        for subscription in self._subscriptions.values():
-            subscription.close()
-        self._subscriptions.clear()
-        self._publishers.clear()
 
     def _discover(self) -> None:
-        session = self._session
-        if session is None:
+        sink = self._sink
+        if sink is None:
             return
+        self._passes += 1
         for name, types in self._node.get_topic_names_and_types():
+            if self._only is not None and name not in self._only:
+                continue
             for type_name in types:
-                if self._wanted.wants(name, type_name):
-                    self._consider(session, name, type_name, len(types))
+                if self._wanted.wants(name, type_name) or self._only is not None:
+                    self._consider(sink, name, type_name, len(types))
 
-    def _consider(self, session: Session, name: str, type_name: str, types: int) -> None:
+    def _consider(self, sink: Sink, name: str, type_name: str, types: int) -> None:
         key = (name, type_name)
+        known = self._recorded.get(key)
         count = self._node.count_publishers(name)
-        if key in self._subscriptions and count <= self._publishers[key]:
+        # Asking who publishes costs: a restart with another QoS is found by looking now and then.
+        if known and known.publishers == count and (self._passes + known.turn) % FULL_LOOK:
             return
         infos = [
             each
             for each in self._node.get_publishers_info_by_topic(name)
             if each.topic_type == type_name
         ]
-        if not infos and not self._wanted.always(name):
+        if not infos and (known or not self._wanted.always(name)):
             return
-        topic = _describe(name, type_name, infos)
-        if key in self._subscriptions:
-            self._publishers[key] = count
-            session.add_topic(topic)
-            return
-        if types > 1:
+        topic = describe(name, type_name, infos)
+        if known is None and types > 1:
             self._drop_other_types(name, type_name)
-        self._subscribe(session, topic, count)
+        self._record(sink, topic, count)
 
     def _drop_other_types(self, name: str, type_name: str) -> None:
         """A publisher came back with another type: DDS allows one type a topic and participant."""
-        for key in [key for key in self._subscriptions if key[0] == name and key[1] != type_name]:
+        for key in [key for key in self._recorded if key[0] == name and key[1] != type_name]:
             alive = self._node.get_publishers_info_by_topic(name)
             if not any(each.topic_type == key[1] for each in alive):
-                self._subscriptions.pop(key).close()
+                gone = self._recorded.pop(key)
+                gone.drain()
+                gone.close()
 
-    def _subscribe(self, session: Session, topic: Topic, count: int) -> None:
+    def _record(self, sink: Sink, topic: Topic, count: int) -> None:
         try:
             cls = message_class(topic.type)
         except LookupError as error:
-            session.unrecorded[topic.name] = str(error)
+            sink.unrecorded[topic.name] = str(error)
             return
-        session.add_topic(topic)
+        sink.add_topic(topic)
+        self._gate.told(topic.name, topic.definition)
+        made = self._recorded.get(topic.key)
+        if made is None:
+            see = self._gate.see if topic.name in self._gate.topics else None
+            made = Recorded(self._node, cls, topic, self._depth, sink, see, len(self._recorded))
         try:
-            self._subscriptions[topic.key] = DrainedSubscription(
-                self._node, topic.type, cls, topic.name, self._qos(topic), session.put
-            )
+            made.follow(topic)
         except Exception as error:
             # rclpy raises RuntimeError or its own kinds; the other topics go on.
-            session.unrecorded[topic.name] = str(error)
+            sink.unrecorded[topic.name] = str(error)
             self._node.get_logger().error(f"cannot record {topic.name}: {error}")
             return
-        self._publishers[topic.key] = count
-        session.unrecorded.pop(topic.name, None)
-
-    def _qos(self, topic: Topic) -> QoSProfile:
-        """The strictest profile that every publisher of the topic matches."""
-        reliable = bool(topic.qos) and all(each["reliability"] == "reliable" for each in topic.qos)
-        return QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self._depth,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=(
-                DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
-            ),
-        )
-
-
-def _describe(name: str, type_name: str, infos: list[TopicEndpointInfo]) -> Topic:
-    profiles = tuple(_profile(each.qos_profile) for each in infos)
-    try:
-        definition = message_definition(type_name)
-    except LookupError:
-        definition = None
-    type_hash = str(infos[0].topic_type_hash) if infos else ""
-    latched = bool(profiles) and all(each["durability"] == "transient_local" for each in profiles)
-    return Topic(
-        name, type_name, definition, profiles,
-        "" if type_hash == "INVALID" else type_hash, latched, len(profiles),
-    )  # fmt: skip
-
-
-def _profile(qos: QoSProfile) -> dict[str, Any]:
-    return qos_profile(
-        qos.reliability.name.lower(),
-        qos.durability.name.lower(),
-        history=qos.history.name.lower(),
-        depth=qos.depth,
-        liveliness=qos.liveliness.name.lower(),
-        deadline=_duration(qos.deadline.nanoseconds),
-        lifespan=_duration(qos.lifespan.nanoseconds),
-        lease=_duration(qos.liveliness_lease_duration.nanoseconds),
-    )
-
-
-def _duration(nanoseconds: int) -> dict[str, int]:
-    return {"sec": nanoseconds // 1_000_000_000, "nsec": nanoseconds % 1_000_000_000}
+        made.publishers = count
+        self._recorded[topic.key] = made
+        sink.unrecorded.pop(topic.name, None)
 
 
 def _succeed(future: asyncio.Future[R], result: R) -> None:

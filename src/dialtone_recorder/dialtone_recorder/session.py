@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,12 @@ class Session:
 
     def stats(self) -> list[TopicStats]:
         return list(self._stats.values())
+
+    def relabel(self, labels: Mapping[str, Any]) -> None:
+        """Set labels that ``check_labels`` has checked."""
+        for key, value in labels.items():
+            setattr(self.facts, key, value)
+        self.changed = True
 
     def finish(self, closed_by: str = "stop") -> None:
         """Write what waits, close the file properly, and write both papers. Blocks; idempotent."""

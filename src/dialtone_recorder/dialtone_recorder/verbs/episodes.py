@@ -11,8 +11,8 @@ from rich.table import Table
 
 from dialtone_core.cli import console
 from dialtone_core.errors import DialtoneError
-from dialtone_recorder.control import check_labels
 from dialtone_recorder.folder import episodes_directory
+from dialtone_recorder.labels import check_labels
 from dialtone_recorder.manifest import RECORDING, read_episode, write_episode
 from dialtone_recorder.reader import episode_counts, episode_files, resolve
 from dialtone_recorder.recover import recover_all
