@@ -21,7 +21,12 @@ NS_PER_S = 1_000_000_000
 class _Source:
     priority: int
     timeout_ns: int
+    deadman: bool = False
     until_ns: int = -1
+    pressed_until_ns: int = -1
+
+    def let_go(self, now_ns: int) -> bool:
+        return self.deadman and self.pressed_until_ns <= now_ns
 
 
 @dataclass(slots=True)
@@ -39,7 +44,7 @@ class Arbiter:
         self, sources: Mapping[str, SourceParams], locks: Mapping[str, LockParams] | None = None
     ) -> None:
         self._sources = {
-            name: _Source(each.priority, round(each.timeout_s * NS_PER_S))
+            name: _Source(each.priority, round(each.timeout_s * NS_PER_S), bool(each.deadman))
             for name, each in sources.items()
         }
         self._locks = {
@@ -53,6 +58,11 @@ class Arbiter:
         lock = self._locks[name]
         lock.closed = closed
         lock.heard_ns = now_ns
+
+    def set_deadman(self, source: str, pressed: bool, now_ns: int) -> None:
+        """The deadman of ``source`` spoke; it counts as pressed for the source's timeout."""
+        each = self._sources[source]
+        each.pressed_until_ns = now_ns + each.timeout_ns if pressed else now_ns
 
     def locked_by(self, now_ns: int) -> tuple[str, int]:
         """(name, priority) of the strongest closed lock, or ``("", -1)``."""
@@ -68,7 +78,8 @@ class Arbiter:
     def offer(self, command: Command, now_ns: int) -> str:
         """Let ``command``'s source drive until its deadline; "" or the reason of the refusal.
 
-        Reasons: ``unknown_source``, ``expired`` (its ttl has run out), ``locked``, ``outranked``.
+        Reasons: ``unknown_source``, ``expired`` (its ttl has run out), ``deadman`` (not pressed),
+        ``locked``, ``outranked``.
         """
         source = self._sources.get(command.source)
         if source is None:
@@ -76,6 +87,8 @@ class Arbiter:
         until_ns = self.deadline_ns(command)
         if until_ns <= now_ns:
             return "expired"
+        if source.let_go(now_ns):
+            return "deadman"
         if source.priority < self.locked_by(now_ns)[1]:
             return "locked"
         driver = self.driver(now_ns)
@@ -98,10 +111,13 @@ class Arbiter:
         source = self._sources.get(self._driver)
         return self._driver if source is not None and source.until_ns > now_ns else ""
 
-    def may_go_on(self, now_ns: int) -> bool:
-        """Whether no lock has closed above the source that drives."""
+    def reason_to_stop(self, now_ns: int) -> str:
+        """``deadman`` or ``locked`` where the source that drives may not go on, or ""."""
         source = self._sources.get(self._driver)
-        return source is not None and source.priority >= self.locked_by(now_ns)[1]
+        if source is not None and source.let_go(now_ns):
+            return "deadman"
+        free = source is not None and source.priority >= self.locked_by(now_ns)[1]
+        return "" if free else "locked"
 
     def release(self, names: Iterable[str] = ()) -> None:
         """Forget that the named sources (all where none is named) were active."""

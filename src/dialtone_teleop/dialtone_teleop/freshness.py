@@ -61,15 +61,19 @@ class Freshness:
     def __init__(self, max_delay_s: float) -> None:
         self._max_delay_ns = round(max_delay_s * NS_PER_S)
         self._senders: dict[tuple[str, str], _Sender] = {}
+        #: Delay of the last command beyond the fastest of its sender; ``None``: it had no stamp.
+        self.delay_ns: int | None = None
 
     def refuse(self, command: Command) -> str:
         """``stale``, ``replayed`` (the same seq), ``reordered`` (a lower one), or ""."""
         envelope = command.envelope
+        self.delay_ns = None
         if envelope.seq is None and envelope.issued_ns is None:
             return ""
         sender = self._sender(command)
         if envelope.issued_ns is not None:
             delay_ns = sender.meter.delay_ns(envelope.issued_ns, command.received_ns)
+            self.delay_ns = delay_ns
             if delay_ns > self._max_delay_ns:
                 return "stale"
         if envelope.seq is None:

@@ -93,6 +93,11 @@ class Session:
     def heard(self) -> bool:
         return self._heard_ns is not None
 
+    @property
+    def hands_off(self) -> bool:
+        """Somebody else chose the mode, disarmed or rebooted it; ``arm`` takes it back."""
+        return bool(self._lost)
+
     def reason(self, now_ns: int) -> str:
         """Why the vehicle may not be driven; "" where it may."""
         if self._heard_ns is None:

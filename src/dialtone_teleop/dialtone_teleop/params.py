@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from dialtone_core.config import param
 from dialtone_core.naming import check_robot_name
+from dialtone_teleop.actuator_params import (
+    NeckParams,
+    RosTopicParams,
+    SimActuatorParams,
+    TwistSerialParams,
+)
 from dialtone_teleop.link_url import parse_link_url
 
 TWIST = "geometry_msgs/msg/Twist"
@@ -24,6 +30,12 @@ class SourceParams:
     priority: int = param(50, "the highest active source drives", minimum=0, maximum=255)
     timeout_s: float = param(
         0.25, "silence after which the source no longer drives", unit="s", minimum=0.02, maximum=2
+    )
+    autonomy: bool = param(
+        False, "a program's and not a person's: needs no lease, ranks below every person"
+    )
+    deadman: str = param(
+        "", "std_msgs/Bool topic that must say true, within timeout_s, while the source drives"
     )
 
 
@@ -79,6 +91,71 @@ class StopParams:
 
 
 @dataclass(frozen=True)
+class LeaseParams:
+    """One operator at a time. Without ``implicit`` only a holder of the lease can drive."""
+
+    ttl_s: float = param(
+        2.0, "a lease lives so long unless renewed", unit="s", minimum=0.2, maximum=30
+    )
+    roles: tuple[str, ...] = param(
+        ("operator", "admin"), "lowest first; a higher one may force a takeover"
+    )
+    implicit: tuple[str, ...] = param(
+        ("cmd_vel",),
+        "sources whose commands without an operator drive while nobody holds the lease",
+    )
+
+
+@dataclass(frozen=True)
+class EStopParams:
+    """Anyone may fire; who may clear."""
+
+    clear_role: str = param("operator", "this role and higher ones may clear the e-stop")
+    ros_role: str = param(
+        "admin", "role of a caller of the ROS service: whoever reaches this ROS graph"
+    )
+
+
+@dataclass(frozen=True)
+class FenceParams:
+    """Where the robot may be, in ``odom``. The way back in is always open."""
+
+    shape: str = param("none", "form of the fence", choices=("none", "circle", "box"))
+    x: float = param(0.0, "centre", unit="m")
+    y: float = param(0.0, "centre", unit="m")
+    radius_m: float = param(10.0, "of a circle", unit="m", minimum=0.1)
+    half_x_m: float = param(10.0, "half the length of a box", unit="m", minimum=0.1)
+    half_y_m: float = param(10.0, "half the width of a box", unit="m", minimum=0.1)
+    ahead_s: float = param(
+        0.8, "look so far ahead: silence, braking, lag", unit="s", minimum=0, maximum=10
+    )
+
+
+@dataclass(frozen=True)
+class LinkParams:
+    """What a slow way from the operator costs. The delay is that beyond the fastest lately."""
+
+    slow_from_ms: float = param(
+        150.0, "from this delay on the limits shrink; 0 = never", unit="ms", minimum=0
+    )
+    slow_to: float = param(0.2, "share of the limits left at max_delay_s", minimum=0.01, maximum=1)
+
+
+@dataclass(frozen=True)
+class SafetyParams:
+    """Conditions of the vehicle. Each is off at 0; one that is on and not told refuses."""
+
+    tilt_deg: float = param(
+        0.0, "more than this off level stops; 0 = off", unit="°", minimum=0, maximum=89
+    )
+    battery_floor: float = param(
+        0.0, "less charge than this share stops; 0 = off", minimum=0, maximum=0.9
+    )
+    fence: FenceParams = FenceParams()
+    link: LinkParams = LinkParams()
+
+
+@dataclass(frozen=True)
 class MavlinkParams:
     """The autopilot."""
 
@@ -119,7 +196,14 @@ class TeleopParams:
     """The teleop node. A ``sources`` or ``locks`` table in a file replaces the default one."""
 
     robot: str = param("rover", "name of the robot; its e-stop latch is kept under it")
+    actuator: str = param("mavlink", "what it drives: an entry point of dialtone.actuators")
+    nats_url: str = param("", "server that carries the control services; empty is ROS only")
+    nats_credentials: str = param("", "path of a NATS credentials file; empty is none")
     mavlink: MavlinkParams = MavlinkParams()
+    neck: NeckParams = param(NeckParams(), "the actuator neck")
+    twist_serial: TwistSerialParams = param(TwistSerialParams(), "the actuator twist_serial")
+    ros_topic: RosTopicParams = param(RosTopicParams(), "the actuator ros_topic")
+    sim_actuator: SimActuatorParams = param(SimActuatorParams(), "the actuator sim")
     sources: dict[str, SourceParams] = param(_default_sources(), "command inputs by name")
     locks: dict[str, LockParams] = param({}, "locks by name")
     max_delay_s: float = param(
@@ -131,9 +215,13 @@ class TeleopParams:
     )
     limits: LimitParams = LimitParams()
     stop: StopParams = StopParams()
+    lease: LeaseParams = LeaseParams()
+    estop: EStopParams = EStopParams()
+    safety: SafetyParams = SafetyParams()
 
     def __post_init__(self) -> None:
         check_robot_name(self.robot)
+        _check_roles(self)
         if not self.sources:
             raise ValueError("sources is empty: nothing could drive")
         for name, source in self.sources.items():
@@ -142,3 +230,20 @@ class TeleopParams:
                     f"sources.{name}.timeout_s is {source.timeout_s:g}: "
                     f"a silent source must stop the robot within {LONGEST_SILENCE_S:g} s"
                 )
+        people = [each.priority for each in self.sources.values() if not each.autonomy]
+        for name, source in self.sources.items():
+            if source.autonomy and people and source.priority >= min(people):
+                raise ValueError(
+                    f"sources.{name}.priority is {source.priority}: "
+                    f"autonomy ranks below every person, so under {min(people)}"
+                )
+
+
+def _check_roles(params: TeleopParams) -> None:
+    roles = params.lease.roles
+    if not roles or len(set(roles)) != len(roles):
+        raise ValueError("lease.roles gives each role once, lowest first")
+    for name in ("clear_role", "ros_role"):
+        value = getattr(params.estop, name)
+        if value not in roles:
+            raise ValueError(f"estop.{name} is {value!r}, which lease.roles does not have")

@@ -1,10 +1,11 @@
 """From a command to what goes out, and from silence to a stop. Pure: time and vehicle come in.
 
-A command passes: well-formed → fresh → e-stop → vehicle ready → arbiter → limits. The first that
-objects gives the reason, and a refused command changes nothing: the robot goes on with the last
-valid one until that runs out. Between commands ``tick`` only ever stops: at the deadline of the
-last command, when the vehicle stops being drivable, or when a lock closes. A stop is explicit
-zeros, repeated, then silence. Not thread-safe; its owner serialises.
+A command passes: well-formed → fresh → e-stop → neutral → lease → vehicle (ready, tilt, battery)
+→ arbiter → limits → fence. The first that objects gives the reason, and a refused command changes
+nothing: the robot goes on with the last valid one until that runs out. Between commands ``tick``
+only ever stops: at the deadline of the last command, when the vehicle stops being drivable, when
+the lease is lost, a deadman let go or a lock closed. A stop is explicit zeros, repeated, then
+silence. Not thread-safe; its owner serialises.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from dataclasses import dataclass
 from dialtone_core.command import STOP, Command, Twist
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.arbiter import NS_PER_S, Arbiter
+from dialtone_teleop.authority import Authority
 from dialtone_teleop.freshness import Freshness
+from dialtone_teleop.neutral import Neutral
 from dialtone_teleop.params import StopParams, TeleopParams
 from dialtone_teleop.safety import Limiter, refuse_malformed, refuse_not_ready
+from dialtone_teleop.watch import Fence, LinkQuality, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Pipeline:
 
     def __init__(self, params: TeleopParams) -> None:
         self.arbiter = Arbiter(params.sources, params.locks)
+        self.authority = Authority(params)
+        self.link_quality = LinkQuality(params.safety.link, params.max_delay_s)
         self.refused: dict[str, Counter[str]] = {name: Counter() for name in params.sources}
         self.accepted: Counter[str] = Counter()
         self.reasons: tuple[str, ...] = ("idle",)
@@ -47,6 +53,10 @@ class Pipeline:
         self._stop: StopParams = params.stop
         self._freshness = Freshness(params.max_delay_s)
         self._limiter = Limiter(params.limits)
+        self._neutral = Neutral()
+        self._watch = Watch(params.safety)
+        self._fence = Fence(params.safety.fence)
+        self._out = STOP
         self._zero_ns = round(NS_PER_S / params.stop.zeros_hz)
         self._deadline_ns: int | None = None
         self._zeros_until_ns = -1
@@ -62,19 +72,21 @@ class Pipeline:
         reason = (
             refuse_malformed(command)
             or self._freshness.refuse(command)
-            or ("estop" if self.estop_by is not None else "")
+            or self._refuse_stopped(command, now_ns)
+            or self.authority.refuse(command, now_ns)
             or refuse_not_ready(vehicle)
+            or self._watch.refuse(vehicle)
             or self.arbiter.offer(command, now_ns)
         )
         if reason:
             return self._refuse(command, reason)
-        limited = self._limiter.limit(command.twist, now_ns)
+        twist, reasons = self._shape(command.twist, vehicle, now_ns)
         self.accepted[command.source] += 1
         self.last = command
-        self.reasons = limited.reasons
+        self.reasons = reasons
         self._deadline_ns = self.arbiter.deadline_ns(command)
         self._zeros_until_ns = -1
-        return Decision(limited.twist, limited.reasons, command)
+        return Decision(twist, reasons, command)
 
     def refuse(self, source: str, reason: str) -> None:
         """Count a command that was no command at all (``bad_envelope``)."""
@@ -83,6 +95,8 @@ class Pipeline:
     def estop(self, active: bool, by: str, now_ns: int) -> Decision:
         """Latch or clear. Latching stops at once, whoever drives and whatever the vehicle says."""
         if not active:
+            if self.estop_by is not None:
+                self._neutral.cleared(now_ns)
             self.estop_by = None
             self.reasons = ("idle",) if not self.driving else self.reasons
             return Decision(None)
@@ -115,11 +129,29 @@ class Pipeline:
             return min(self._deadline_ns, now_ns + TICK_NS)
         if self.estop_by is not None or now_ns < self._zeros_until_ns:
             return max(self._next_zero_ns, now_ns + 1_000_000)
-        return now_ns + _IDLE_NS
+        holder = self.authority.lease.holder(now_ns)
+        return min(now_ns + _IDLE_NS, holder.until_ns if holder else now_ns + _IDLE_NS)
 
     def sent(self, twist: Twist, now_ns: int) -> None:
         """``twist`` really went out."""
         self._limiter.sent(twist, now_ns)
+        self._out = twist
+
+    def _refuse_stopped(self, command: Command, now_ns: int) -> str:
+        held = self._neutral.refuse(command, now_ns)
+        return "estop" if self.estop_by is not None else held
+
+    def _shape(
+        self, twist: Twist, vehicle: VehicleState, now_ns: int
+    ) -> tuple[Twist, tuple[str, ...]]:
+        """``twist`` within every limit, and the tokens of what was changed."""
+        scale = self.link_quality.scale(self._freshness.delay_ns)
+        limited = self._limiter.limit(twist, now_ns, scale)
+        reasons = limited.reasons
+        if scale < 1.0 and any(each.startswith("limit_") for each in reasons):
+            reasons = (*reasons, "slow_link")
+        held, reason = self._fence.hold(limited.twist, vehicle)
+        return held, (*reasons, reason) if reason else reasons
 
     def _refuse(self, command: Command, reason: str) -> Decision:
         self.refuse(command.source, reason)
@@ -128,9 +160,15 @@ class Pipeline:
         return Decision(None, (reason,), command)
 
     def _reason_to_stop(self, vehicle: VehicleState, now_ns: int) -> str:
-        if self._deadline_ns is None or now_ns >= self._deadline_ns:
+        if self._deadline_ns is None or self.last is None or now_ns >= self._deadline_ns:
             return "timeout"
-        return refuse_not_ready(vehicle) or ("" if self.arbiter.may_go_on(now_ns) else "locked")
+        return (
+            refuse_not_ready(vehicle)
+            or self._watch.refuse(vehicle)
+            or self.authority.refuse(self.last, now_ns)
+            or self.arbiter.reason_to_stop(now_ns)
+            or self._fence.hold(self._out, vehicle)[1]
+        )
 
     def _begin_stop(self, reason: str, now_ns: int) -> Decision:
         self.reasons = (reason,)

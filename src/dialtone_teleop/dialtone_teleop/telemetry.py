@@ -153,9 +153,10 @@ def battery(status: Any, stamp_ns: int) -> Battery:
     return Battery(stamp_ns, voltage, current, left)
 
 
-def tilt(q: Quaternion) -> tuple[float, float]:
-    """(roll, pitch) in rad of an orientation in ``odom``."""
+def angles(q: Quaternion) -> Vector:
+    """(roll, pitch, yaw) in rad of an orientation in ``odom``; yaw 0 looks along x."""
     x, y, z, w = q
     roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))
-    return roll, pitch
+    yaw = math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return roll, pitch, yaw

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dialtone_core.command import STOP, Command, Envelope, Twist
 from dialtone_teleop.actuators.base import VehicleState
-from dialtone_teleop.params import LockParams, SourceParams, TeleopParams
+from dialtone_teleop.params import LeaseParams, LockParams, SourceParams, TeleopParams
 from dialtone_teleop.pipeline import Pipeline
 
 READY = VehicleState(ready=True, link=True, armed=True, speed_mps=0.0, turn_rps=0.0)
@@ -23,6 +23,7 @@ PARAMS = TeleopParams(
         "low": SourceParams(priority=50),
         "high": SourceParams(priority=60),
     },
+    lease=LeaseParams(implicit=("auto", "low", "high")),
 )
 
 
@@ -71,7 +72,11 @@ def test_the_higher_source_takes_over_and_the_lower_returns_after_its_silence() 
 
 def test_a_lock_that_never_spoke_blocks_what_is_below_it() -> None:
     sources = {"low": SourceParams(priority=50), "high": SourceParams(priority=200)}
-    params = TeleopParams(sources=sources, locks={"gate": LockParams(priority=100)})
+    params = TeleopParams(
+        sources=sources,
+        locks={"gate": LockParams(priority=100)},
+        lease=LeaseParams(implicit=("low", "high")),
+    )
     pipeline = Pipeline(params)
     assert drive(pipeline, "low", 0) is None
     assert pipeline.refused["low"]["locked"] == 1
@@ -108,7 +113,9 @@ def test_an_e_stop_outlasts_silence_and_repeats_until_rest() -> None:
     assert pipeline.tick(READY, 6000 * MS).twist is None
     assert drive(pipeline, "low", 7000 * MS) is None
     pipeline.estop(False, "ada", 7001 * MS)
-    assert drive(pipeline, "low", 7002 * MS) is not None
+    assert drive(pipeline, "low", 7002 * MS) is None
+    assert drive(pipeline, "low", 7003 * MS, 0.0) is not None
+    assert drive(pipeline, "low", 7004 * MS) is not None
 
 
 SPEED = st.floats(allow_nan=True, allow_infinity=True, width=32)

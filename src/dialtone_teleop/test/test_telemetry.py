@@ -47,13 +47,13 @@ def test_north_is_y_and_east_is_x(compass_deg: float, yaw_deg: float) -> None:
     expected = (math.cos(math.radians(yaw_deg)), math.sin(math.radians(yaw_deg)), 0)
     assert heading == pytest.approx(expected, abs=1e-9)
     assert imu.rates == (0, 0, -0.5)
-    assert telemetry.tilt(imu.orientation) == pytest.approx((0, 0), abs=1e-9)
+    assert telemetry.angles(imu.orientation)[:2] == pytest.approx((0, 0), abs=1e-9)
 
 
 @given(st.floats(-1.4, 1.4), st.floats(-1.4, 1.4), ANGLE)
 def test_roll_keeps_its_sign_and_pitch_turns_it(roll: float, pitch: float, yaw: float) -> None:
     enu = telemetry.attitude_to_enu(telemetry.quaternion_from_euler(roll, pitch, yaw))
-    assert telemetry.tilt(enu) == pytest.approx((roll, -pitch), abs=1e-6)
+    assert telemetry.angles(enu)[:2] == pytest.approx((roll, -pitch), abs=1e-6)
 
 
 def test_velocity_is_told_in_the_body() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dialtone_core.command import Twist
 from dialtone_teleop.telemetry import Telemetry
@@ -14,8 +14,9 @@ from dialtone_teleop.telemetry import Telemetry
 class VehicleState:
     """What is known of the vehicle. ``reason`` says why it is not ``ready`` to be driven.
 
-    ``at_rest`` is ``None`` where the vehicle's own speed is not known. ``roll`` and ``pitch`` are
-    rad in ``odom``, ``battery`` is 0..1, ``x``/``y`` m in ``odom``; ``None`` is "not heard".
+    ``roll``, ``pitch`` and ``yaw`` are rad in ``odom``, ``battery`` is 0..1, ``x``/``y`` m in
+    ``odom``; ``None`` is "not heard". ``hands_off``: somebody else took the vehicle, and not even
+    a stop is sent to it but for an e-stop.
     """
 
     ready: bool
@@ -31,6 +32,8 @@ class VehicleState:
     battery: float | None = None
     x: float | None = None
     y: float | None = None
+    yaw: float | None = None
+    hands_off: bool = False
     figures: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -55,5 +58,20 @@ class Actuator(Protocol):
     def arm(self, wanted: bool) -> None:
         """Ask the vehicle to be ready for driving, or not; ``state`` tells when it is."""
 
+    def figures(self) -> dict[str, object]:
+        """Counters of the line, for diagnostics."""
+
     def close(self) -> None:
         """End; the caller has sent its zeros."""
+
+
+@runtime_checkable
+class WithTopics(Protocol):
+    """An actuator with ROS topics of its own. ``attach`` is called once, before ``open``."""
+
+    def attach(self, node: Any, refusal: Callable[[str], str]) -> None:
+        """Make the topics on an rclpy node.
+
+        ``refusal(operator)`` says why that operator ("" = unnamed) may move nothing now, or "".
+        It takes locks: ask it while holding none that ``send`` takes.
+        """

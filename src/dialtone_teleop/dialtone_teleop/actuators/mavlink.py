@@ -20,7 +20,7 @@ from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
 from dialtone_teleop.mavlink_session import Session
-from dialtone_teleop.params import MavlinkParams
+from dialtone_teleop.params import MavlinkParams, TeleopParams
 from dialtone_teleop.telemetry import Battery, Imu, Odometry, Telemetry
 
 #: The reader wakes so often at least, to keep heartbeats and retries going.
@@ -32,6 +32,7 @@ _FRESH_NS = 1_000_000_000
 _BATTERY_FRESH_NS = 10_000_000_000
 #: A boot clock this much (ms) behind the last one is a reboot, less is a late datagram.
 _REBOOT_MS = 1000
+_UNKNOWN = (None, None, None)
 
 
 class MavlinkActuator:
@@ -87,7 +88,11 @@ class MavlinkActuator:
         self._drop_link()
 
     def send(self, twist: Twist) -> Twist | None:
-        """Write a setpoint. Zeros go out even where driving is not allowed, except to a pilot."""
+        """Write a setpoint. Zeros go out wherever a vehicle was heard, driving allowed or not.
+
+        Whether they should go to one that a pilot took is ``VehicleState.hands_off`` for the
+        caller to ask: an e-stop must get through there too.
+        """
         with self._lock:
             reason = self._session.reason(self._clock.monotonic_ns())
             if reason and not (twist.is_zero() and self._session.heard):
@@ -108,7 +113,7 @@ class MavlinkActuator:
             odometry = self._known("odometry", self._odometry, now_ns, _FRESH_NS)
             attitude = self._known("attitude", self._attitude, now_ns, _FRESH_NS)
             battery = self._known("battery", self._battery, now_ns, _BATTERY_FRESH_NS)
-            roll, pitch = telemetry.tilt(attitude.orientation) if attitude else (None, None)
+            roll, pitch, yaw = telemetry.angles(attitude.orientation) if attitude else _UNKNOWN
             return VehicleState(
                 ready=not reason,
                 reason=reason,
@@ -123,6 +128,8 @@ class MavlinkActuator:
                 battery=battery.remaining if battery else None,
                 x=odometry.position[0] if odometry else None,
                 y=odometry.position[1] if odometry else None,
+                yaw=yaw,
+                hands_off=session.hands_off,
             )
 
     def figures(self) -> dict[str, object]:
@@ -268,3 +275,7 @@ class MavlinkActuator:
 
 def _length(v: telemetry.Vector) -> float:
     return float((v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) ** 0.5)
+
+
+def create(params: TeleopParams, clock: Clock) -> MavlinkActuator:
+    return MavlinkActuator(params.mavlink, clock)
