@@ -123,7 +123,7 @@ def resolve(options: Options) -> Graph:
     settings = _Settings(files, _namespace(options.namespace))
     sim = options.profile == "sim"
     wiring = _Wiring.choose(options, settings, sim)
-    nodes = [*_hardware(options, wiring, settings, sim), *_suite(options, wiring)]
+    nodes = [*_hardware(options, wiring, settings, sim), *_suite(options, wiring, settings)]
     if find_executable("robot_state_publisher", "robot_state_publisher") is not None:
         nodes.append(_state_publisher())
     checked = tuple(settings.check(node) for node in nodes)
@@ -232,9 +232,9 @@ def _stock_camera() -> NodeSpec:
     )
 
 
-def _suite(options: Options, wiring: _Wiring) -> list[NodeSpec]:
+def _suite(options: Options, wiring: _Wiring, settings: _Settings) -> list[NodeSpec]:
     """The nodes of every profile, whatever the hardware."""
-    teleop: dict[str, Any] = {"robot": options.robot}
+    teleop: dict[str, Any] = {"robot": options.robot, "nats_url": wiring.nats_url}
     if wiring.mavlink_port:
         teleop["mavlink.url"] = f"udpin:127.0.0.1:{wiring.mavlink_port}"
     nodes = [
@@ -277,17 +277,26 @@ def _suite(options: Options, wiring: _Wiring) -> list[NodeSpec]:
     ]
     if not wiring.nats_port:
         return nodes
-    arguments = ("--port", str(wiring.nats_port), "--robot", options.robot)
-    server = NodeSpec(
+    return [_nats_server(options, wiring, settings), *nodes]
+
+
+def _nats_server(options: Options, wiring: _Wiring, settings: _Settings) -> NodeSpec:
+    """The embedded server; what the bridge's section says of it becomes its arguments."""
+    arguments = ["--port", str(wiring.nats_port), "--robot", options.robot]
+    if settings.value("bridge", "open_loopback", False):
+        arguments.append("--open-loopback")
+    for name in ("hub_url", "hub_credentials"):
+        value = settings.value("bridge", name, "")
+        if value:
+            arguments += [f"--{name.removesuffix('_url').replace('_', '-')}", value]
+    return NodeSpec(
         "nats",
         "dialtone_bridge",
         "nats_server",
-        arguments=arguments,
+        arguments=tuple(arguments),
         ros_args=False,
         stop_last=True,
-        chatter=r"\[INF\]",
     )
-    return [server, *nodes]
 
 
 def _state_publisher() -> NodeSpec:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dialtone_core.clock import Clock
-from dialtone_core.command import STOP, Applied, Command
+from dialtone_core.command import STOP, Applied, Command, Envelope
 from dialtone_teleop.actuators.base import Actuator, VehicleState
 from dialtone_teleop.estop import EStopFile
+from dialtone_teleop.lease import Answer, Holder, Lease, LeaseEvent
 from dialtone_teleop.pipeline import Decision, Pipeline
 from dialtone_teleop.stats import Percentiles
 
@@ -31,6 +32,8 @@ class Status:
     seq: int | None
     estop_by: str | None
     vehicle: VehicleState
+    holder: Holder | None = None
+    now_ns: int = 0
 
     def key(self) -> tuple[object, ...]:
         """What makes two of them differ enough to be told at once."""
@@ -40,6 +43,7 @@ class Status:
             self.source,
             self.operator,
             self.estop_by,
+            self.holder.operator if self.holder else "",
             vehicle.armed,
             vehicle.mode,
             vehicle.link,
@@ -59,6 +63,9 @@ class Engine:
         estop_file: EStopFile | None = None,
     ) -> None:
         self.pipeline = pipeline
+        #: Called with each change of lease or e-stop, in the thread that caused or found it.
+        self.on_lease: Callable[[LeaseEvent], None] = lambda _: None
+        self.on_estop: Callable[[bool, str], None] = lambda *_: None
         self._estop_file = estop_file
         if estop_file is not None:
             pipeline.estop_by = estop_file.read()
@@ -107,6 +114,26 @@ class Engine:
         with self._lock:
             self.pipeline.refuse(source, reason)
 
+    def acquire(self, operator: str, role: str) -> Answer:
+        return self._lease(lambda lease, now_ns: lease.acquire(operator, role, now_ns))
+
+    def renew(self, operator: str) -> Answer:
+        return self._lease(lambda lease, now_ns: lease.renew(operator, now_ns))
+
+    def release(self, operator: str) -> Answer:
+        return self._lease(lambda lease, now_ns: lease.release(operator, now_ns))
+
+    def force(self, operator: str, role: str) -> Answer:
+        """Take the lease over; whoever drove on the old one is stopped before this returns."""
+        return self._lease(lambda lease, now_ns: lease.force(operator, role, now_ns))
+
+    def set_deadman(self, source: str, pressed: bool) -> None:
+        """The deadman of ``source`` spoke; letting go stops at once."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            self.pipeline.arbiter.set_deadman(source, pressed, now_ns)
+            self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
+
     def set_lock(self, name: str, closed: bool) -> None:
         """A lock of the table spoke; a closing one stops at once."""
         with self._lock:
@@ -125,8 +152,22 @@ class Engine:
         with self._lock:
             self._execute(self.pipeline.estop(active, by, self._clock.monotonic_ns()))
             self._changed.notify_all()
+        self.on_estop(active, by)
         if active and self._estop_file is not None:
             self._estop_file.write(self.pipeline.estop_by)
+
+    def refusal(self, source: str, operator: str) -> str:
+        """Why ``operator`` may move nothing through ``source`` now, or "".
+
+        For motion that is no twist, such as an actuator's own text lines: e-stop and lease hold
+        for it too.
+        """
+        with self._lock:
+            if self.pipeline.estop_by is not None:
+                return "estop"
+            now_ns = self._clock.monotonic_ns()
+            command = Command(source, STOP, now_ns, Envelope(operator))
+            return self.pipeline.authority.refuse(command, now_ns)
 
     def arm(self, wanted: bool) -> None:
         """Ask the vehicle for readiness; before a disarm it is told to stop."""
@@ -152,18 +193,41 @@ class Engine:
                 last.envelope.seq if last else None,
                 self.pipeline.estop_by,
                 vehicle,
+                self.pipeline.authority.lease.holder(now_ns),
+                now_ns,
             )
+
+    def _lease(self, change: Callable[[Lease, int], Answer]) -> Answer:
+        """Change the lease; a driver who lost it is stopped at once."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            answer = change(self.pipeline.authority.lease, now_ns)
+            self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
+            self._tell_lease(now_ns)
+            self._changed.notify_all()
+            return answer
+
+    def _tell_lease(self, now_ns: int) -> None:
+        for event in self.pipeline.authority.lease.take_events(now_ns):
+            self.on_lease(event)
 
     def _watch(self) -> None:
         with self._lock:
             while self._running:
                 now_ns = self._clock.monotonic_ns()
                 self._execute(self.pipeline.tick(self._actuator.state(now_ns), now_ns))
+                self._tell_lease(now_ns)
                 now_ns = self._clock.monotonic_ns()
                 self._changed.wait(max(0, self.pipeline.wake_ns(now_ns) - now_ns) / 1e9)
 
+    def _hands_off(self) -> bool:
+        """Somebody else drives the vehicle: only an e-stop may still be sent to it."""
+        return self._actuator.state(self._clock.monotonic_ns()).hands_off
+
     def _execute(self, decision: Decision, issued_wall_ns: int | None = None) -> None:
         if decision.twist is None:
+            return
+        if self.pipeline.estop_by is None and self._hands_off():
             return
         sent = self._actuator.send(decision.twist)
         if sent is None:

@@ -8,11 +8,15 @@ from dialtone_core.clock import SystemClock
 from dialtone_core.paths import state_dir
 from dialtone_ros.diagnostics import Diagnostics
 from dialtone_ros.runtime import run
-from dialtone_teleop.actuators.mavlink import MavlinkActuator
+from dialtone_teleop.actuators.base import WithTopics
+from dialtone_teleop.actuators.registry import make_actuator
+from dialtone_teleop.control import Control
 from dialtone_teleop.engine import Engine
 from dialtone_teleop.estop import EStopFile
+from dialtone_teleop.lease import LeaseEvent
 from dialtone_teleop.params import TeleopParams
 from dialtone_teleop.pipeline import Pipeline
+from dialtone_teleop.remote import Remote
 from dialtone_teleop.ros_io import (
     CommandInputs,
     Reporter,
@@ -29,7 +33,7 @@ class Teleop:
     def __init__(self, node: Node, params: TeleopParams) -> None:
         clock = SystemClock()
         self._logger = node.get_logger()
-        self._actuator = MavlinkActuator(params.mavlink, clock)
+        self._actuator = make_actuator(params, clock)
         reporter = Reporter(node)
         latch = EStopFile(state_dir() / "estop" / f"{params.robot}.json")
         self._engine = Engine(Pipeline(params), self._actuator, clock, reporter.applied, latch)
@@ -37,13 +41,19 @@ class Teleop:
         if by is not None:
             self._logger.warning(f"the e-stop is still latched (by {by}); clear it to drive")
         self._telemetry = TelemetryPublisher(node)
-        self._services = Services(node, self._engine)
+        control = Control(self._engine, params, clock)
+        self._remote = self._open_remote(params, control, reporter)
+        self._services = Services(node, self._engine, control, params.estop.ros_role)
         self._diagnostics = Diagnostics(node)
         self._diagnostics.add("commands", lambda: commands_report(self._engine))
         self._diagnostics.add(
             "vehicle", lambda: link_report(self._engine, self._actuator.figures())
         )
         reporter.watch(self._engine)
+        if isinstance(self._actuator, WithTopics):
+            self._actuator.attach(
+                node, lambda operator: self._engine.refusal(params.actuator, operator)
+            )
         self._actuator.open(self._telemetry.publish, self._log)
         self._engine.start()
         self._inputs = CommandInputs(node, params, self._engine, clock)
@@ -52,6 +62,30 @@ class Teleop:
         """Zeros first, while the line still works; then the line."""
         self._engine.close()
         self._actuator.close()
+        if self._remote is not None:
+            self._remote.close()
+
+    def _open_remote(
+        self, params: TeleopParams, control: Control, reporter: Reporter
+    ) -> Remote | None:
+        """Tell changes on ROS, and with a server also there."""
+        self._engine.on_lease = reporter.lease
+        if not params.nats_url:
+            return None
+        remote = Remote(
+            params.robot, params.nats_url, params.nats_credentials, control.handlers(), self._log
+        )
+
+        def tell_lease(event: LeaseEvent) -> None:
+            reporter.lease(event)
+            remote.tell("teleop.lease", control.lease_event(event))
+
+        def tell_estop(active: bool, by: str) -> None:
+            remote.tell("teleop.estop", control.estop_event(active, by))
+
+        self._engine.on_lease, self._engine.on_estop = tell_lease, tell_estop
+        remote.open()
+        return remote
 
     def _log(self, level: str, line: str) -> None:
         # One call site for each level: rclpy forbids a site from changing its severity.

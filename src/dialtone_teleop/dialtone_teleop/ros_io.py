@@ -14,10 +14,12 @@ from std_srvs.srv import SetBool
 
 from dialtone_core.clock import Clock
 from dialtone_core.command import EMPTY_ENVELOPE, Applied, Command, Envelope, Twist
-from dialtone_core.errors import WireError
+from dialtone_core.errors import DialtoneError, WireError
 from dialtone_ros.diagnostics import Level, Report, to_status
 from dialtone_ros.qos import COMMAND_IN, LATCHED, SENSOR
+from dialtone_teleop.control import Control
 from dialtone_teleop.engine import Engine, Status
+from dialtone_teleop.lease import LeaseEvent
 from dialtone_teleop.params import TWIST_STAMPED, SourceParams, TeleopParams
 
 #: A state that is not published more often than this (s) even when it changes.
@@ -38,6 +40,11 @@ class CommandInputs:
         self._subscriptions += [
             node.create_subscription(Bool, lock.topic or name, self._on_lock(name), COMMAND_IN)
             for name, lock in params.locks.items()
+        ]
+        self._subscriptions += [
+            node.create_subscription(Bool, source.deadman, self._on_deadman(name), COMMAND_IN)
+            for name, source in params.sources.items()
+            if source.deadman
         ]
 
     def _source(self, node: Node, name: str, source: SourceParams) -> Any:
@@ -76,26 +83,45 @@ class CommandInputs:
     def _on_lock(self, name: str) -> Callable[[Any], None]:
         return lambda message: self._engine.set_lock(name, message.data)
 
+    def _on_deadman(self, name: str) -> Callable[[Any], None]:
+        return lambda message: self._engine.set_deadman(name, message.data)
+
 
 class Services:
-    """``teleop/estop`` and ``teleop/arm``."""
+    """``teleop/estop`` and ``teleop/arm``, and the topic ``teleop/estop_request``.
 
-    def __init__(self, node: Node, engine: Engine) -> None:
-        self._node = node
+    A true on the topic fires the e-stop. A false does nothing: a topic has no caller whose role
+    could be asked for, and some publishers repeat themselves.
+    """
+
+    def __init__(self, node: Node, engine: Engine, control: Control, role: str) -> None:
+        self._log = node.get_logger()
         self._engine = engine
+        self._control = control
+        self._role = role
         node.create_service(SetBool, "teleop/estop", self._on_estop)
         node.create_service(SetBool, "teleop/arm", self._on_arm)
+        node.create_subscription(Bool, "teleop/estop_request", self._on_request, 10)
+
+    def _on_request(self, message: Any) -> None:
+        if message.data:
+            self._warn(self._control.estop(True, "ros topic", self._role))
 
     def _on_estop(self, request: Any, response: Any) -> Any:
         response.success = True
         response.message = "e-stop latched" if request.data else "e-stop cleared"
         try:
-            self._engine.estop(request.data, "ros")
-        except OSError as error:
-            response.success = request.data
-            response.message = f"e-stop latched; its file cannot be changed ({error})"
-            self._node.get_logger().error(f"{response.message}. Fix: make DIALTONE_HOME writable")
+            warning = self._control.estop(request.data, "ros", self._role)
+        except DialtoneError as error:
+            response.success, warning = False, str(error)
+        if warning:
+            response.message = warning
+            self._warn(warning)
         return response
+
+    def _warn(self, line: str) -> None:
+        if line:
+            self._log.error(line)
 
     def _on_arm(self, request: Any, response: Any) -> Any:
         self._engine.arm(request.data)
@@ -111,6 +137,7 @@ class Reporter:
     def __init__(self, node: Node) -> None:
         self._applied = node.create_publisher(TwistStamped, "teleop/applied", SENSOR)
         self._state = node.create_publisher(DiagnosticStatus, "teleop/state", LATCHED)
+        self._lease = node.create_publisher(DiagnosticStatus, "teleop/lease", LATCHED)
         self._node = node
         self._engine: Engine | None = None
         self._told: tuple[object, ...] = ()
@@ -127,6 +154,12 @@ class Reporter:
         linear.x, linear.y, linear.z = twist.x, twist.y, twist.z
         angular.x, angular.y, angular.z = twist.roll, twist.pitch, twist.yaw
         self._applied.publish(message)
+
+    def lease(self, event: LeaseEvent) -> None:
+        """Publish a change of the lease on ``teleop/lease``; any thread."""
+        values = {"event": event.event, "holder": event.holder, "by": event.by}
+        report = Report(Level.OK, event.holder or "nobody", values)
+        self._lease.publish(to_status("lease", report))
 
     def watch(self, engine: Engine) -> None:
         """Tell the state of ``engine`` from now on."""
@@ -160,6 +193,8 @@ def state_report(engine: Engine, status: Status) -> Report:
         "source": status.source,
         "operator": status.operator,
         "seq": "" if status.seq is None else status.seq,
+        "holder": status.holder.operator if status.holder else "",
+        "role": status.holder.role if status.holder else "",
         "estop": status.estop_by is not None,
         "estop_by": status.estop_by or "",
         "armed": vehicle.armed,

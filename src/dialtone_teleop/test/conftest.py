@@ -6,16 +6,25 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-_path = Path(__file__).with_name("mavlink_peer.py")
-_spec = importlib.util.spec_from_file_location("mavlink_peer", _path)
-assert _spec is not None
-assert _spec.loader is not None
-_peer = importlib.util.module_from_spec(_spec)
-sys.modules["mavlink_peer"] = _peer
-_spec.loader.exec_module(_peer)
+
+def _load(name: str) -> ModuleType:
+    """Make the helper beside this file importable by its name, whatever else is on the path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_peer = _load("mavlink_peer")
+_load("nats_rig")
+_load("serial_peers")
 
 
 @pytest.fixture

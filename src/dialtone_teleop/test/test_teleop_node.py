@@ -19,6 +19,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 from mavlink_peer import GUIDED, HOLD, MavlinkPeer, until
+from nats_rig import NatsServer
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -45,6 +46,7 @@ class Desk:
         self.stamped = self.node.create_publisher(TwistStamped, "cmd_vel/nats", 10)
         self.hear(TwistStamped, "teleop/applied", SENSOR)
         self.hear(DiagnosticStatus, "teleop/state", LATCHED)
+        self.hear(DiagnosticStatus, "teleop/lease", LATCHED)
         self.hear(DiagnosticArray, "diagnostics", 10)
         self.hear(Odometry, "odom", SENSOR)
         self.hear(Imu, "imu/data", SENSOR)
@@ -108,6 +110,7 @@ class Rig:
         self._environment = os.environ | {"ROS_DOMAIN_ID": str(self._domain.number)}
         self._environment["DIALTONE_HOME"] = str(tmp_path)
         self.log = tmp_path / "teleop.log"
+        self.server = NatsServer(tmp_path)
         self.desk = Desk(self._domain.number)
         self.vehicle = MavlinkPeer(self.port)
         self.process = self._start()  # last: nothing after it can fail and leave it running
@@ -116,8 +119,13 @@ class Rig:
         url = f"mavlink.url:=udpin:127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "dialtone_teleop.node", "--ros-args"]
         command += ["-p", url, "-p", "mavlink.auto_arm:=true"]
+        command += ["-p", f"nats_url:={self.server.url}"]
         with self.log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+
+    def ask(self, verb: str, **body: object) -> dict[str, Any]:
+        """The reply of a service over NATS."""
+        return self.server.ask(f"dt.rover.srv.teleop.{verb}", body)
 
     def restart(self) -> None:
         """Kill the node as a crash does, and start it again."""
@@ -158,6 +166,7 @@ class Rig:
         self.process.wait()
         self.vehicle.close()
         self.desk.close()
+        self.server.close()
         self._domain.close()
 
 
@@ -249,10 +258,14 @@ def test_an_operators_name_and_sequence_are_told(rig: Rig) -> None:
     message = TwistStamped()
     message.twist.linear.x = 0.2
     message.header.frame_id = "base_link?operator=ada&seq=12&ttl_ms=300"
+    rig.ask("lease.acquire", operator="ada")
     rig.desk.stamped.publish(message)
     until("moved", rig.vehicle.moving)
     until("told", lambda: rig.desk.state().get("operator") == "ada")
     assert rig.desk.state()["seq"] == "12"
+    assert rig.desk.state()["holder"] == "ada"
+    assert rig.desk.heard["teleop/lease"][-1].message == "ada"
+    rig.ask("lease.release", operator="ada")
 
 
 def test_an_e_stop_latches_and_repeats_its_zeros_until_the_vehicle_rests(rig: Rig) -> None:
@@ -270,6 +283,9 @@ def test_an_e_stop_latches_and_repeats_its_zeros_until_the_vehicle_rests(rig: Ri
     rig.desk.call("estop", False)
     count = len(rig.vehicle.moving())
     rig.desk.drive_for(0.3, 0.4)
+    assert len(rig.vehicle.moving()) == count, "the key was held over the clearing"
+    rig.desk.drive_for(0.1, 0.0)
+    rig.desk.drive_for(0.3, 0.4)
     assert len(rig.vehicle.moving()) > count
 
 
@@ -280,9 +296,13 @@ def test_a_pilots_mode_change_is_not_fought(rig: Rig) -> None:
     rig.vehicle.setpoints.clear()
     rig.vehicle.commands.clear()
     rig.desk.drive_for(1.2, 0.4)
-    assert rig.vehicle.moving() == []
+    assert rig.vehicle.setpoints == []
     assert rig.vehicle.commands == []
     assert rig.vehicle.mode == HOLD
+    rig.desk.call("estop", True)
+    until("an e-stop reaches it all the same", lambda: rig.vehicle.setpoints)
+    assert rig.vehicle.moving() == []
+    rig.desk.call("estop", False)
     rig.desk.call("arm", True)
     until("guided again", lambda: rig.vehicle.mode == GUIDED)
 
@@ -339,6 +359,7 @@ def test_an_e_stop_outlasts_the_nodes_death(tmp_path: Path) -> None:
         assert rig.vehicle.moving() == []
         rig.desk.call("estop", False)
         until("ready", lambda: rig.desk.state().get("reasons") == "idle")
+        rig.desk.drive_for(0.1, 0.0)
         rig.desk.drive_for(0.4, 0.4)
         until("moving", rig.vehicle.moving)
     finally:
