@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Recorder:
             lambda: self.session, self._gate_changed,
         )  # fmt: skip
 
-    def handlers(self) -> dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, Reply]]]:
+    def handlers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Reply]]]:
         """The NATS verbs by name."""
         verbs = ("start", "stop", "pause", "resume", "discard", "label", "snapshot", "status")
         return {verb: getattr(self, verb) for verb in verbs}

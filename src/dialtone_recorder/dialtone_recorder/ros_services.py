@@ -19,7 +19,7 @@ from dialtone_recorder.gate import Colour
 from dialtone_recorder.labels import LABELS, check_labels
 from dialtone_ros.diagnostics import Level, Report
 
-Verb = Callable[[dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
+Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Service = Callable[[Any, Any], Coroutine[Any, Any, Any]]
 _LEVELS = {Colour.GREEN: Level.OK, Colour.YELLOW: Level.WARN, Colour.RED: Level.ERROR}
 
