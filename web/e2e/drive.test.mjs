@@ -28,6 +28,20 @@ afterEach(async () => {
   }
 });
 
+/** A test whose pages are photographed when it fails. */
+function check(name, run) {
+  test(name, async () => {
+    try {
+      await run();
+    } catch (error) {
+      for (const [index, page] of pages.entries()) {
+        await shot(page, `failed-${name.replace(/\W+/g, "-").slice(0, 40)}-${index}`).catch(() => {});
+      }
+      throw error;
+    }
+  });
+}
+
 async function open(options) {
   const page = await openPage(browser, options);
   pages.push(page);
@@ -55,7 +69,7 @@ const moves = (page) =>
 const atRest = (page, timeoutMs = 8000) =>
   until("the robot stands", async () => Math.abs(await readNumber(page, "speed")) < 0.02, timeoutMs);
 
-test("the picture lives, and its figures are shown", async () => {
+check("the picture lives, and its figures are shown", async () => {
   const page = await open();
   const tile = page.locator("[data-testid^=video-]").first();
   const frames = async () => Number(await tile.locator("canvas").getAttribute("data-frames"));
@@ -65,7 +79,7 @@ test("the picture lives, and its figures are shown", async () => {
   await until("a latency is measured", async () => /\d+ fps.*\d+ ms/.test(await tile.textContent()));
 });
 
-test("holding W drives, and letting go stops within the timeout", async () => {
+check("holding W drives, and letting go stops within the timeout", async () => {
   const page = await driver();
   const from = await whereabouts(page);
   await page.keyboard.down("KeyW");
@@ -79,7 +93,7 @@ test("holding W drives, and letting go stops within the timeout", async () => {
   await atRest(page, STOPS_WITHIN_MS);
 });
 
-test("without control nothing moves, and the page says why", async () => {
+check("without control nothing moves, and the page says why", async () => {
   const page = await open();
   await ready(page);
   await page.keyboard.down("KeyW");
@@ -90,7 +104,7 @@ test("without control nothing moves, and the page says why", async () => {
   await page.keyboard.up("KeyW");
 });
 
-test("a window that loses the focus stops, and drives only after a new press", async () => {
+check("a window that loses the focus stops, and drives only after a new press", async () => {
   const page = await driver();
   await page.keyboard.down("ArrowUp");
   await moves(page);
@@ -102,7 +116,7 @@ test("a window that loses the focus stops, and drives only after a new press", a
   await page.keyboard.up("ArrowUp");
 });
 
-test("a tab that is killed while driving stops, as another browser sees", async () => {
+check("a tab that is killed while driving stops, as another browser sees", async () => {
   const observer = await open();
   const page = await driver();
   await page.keyboard.down("KeyW");
@@ -114,7 +128,7 @@ test("a tab that is killed while driving stops, as another browser sees", async 
     (await observer.getByTestId("holder").textContent()) === "Nobody has control", 6000);
 });
 
-test("a page that is left while driving stops and gives control back", async () => {
+check("a page that is left while driving stops and gives control back", async () => {
   const observer = await open();
   const page = await driver();
   await page.keyboard.down("KeyW");
@@ -123,7 +137,7 @@ test("a page that is left while driving stops and gives control back", async () 
   await atRest(observer, STOPS_WITHIN_MS);
 });
 
-test("two browsers contend for the lease, and only one drives", async () => {
+check("two browsers contend for the lease, and only one drives", async () => {
   const first = await driver();
   const second = await open();
   await ready(second);
@@ -139,7 +153,7 @@ test("two browsers contend for the lease, and only one drives", async () => {
   await first.getByTestId("holder").getByText("has control").waitFor();
 });
 
-test("the e-stop of an observer stops the driver, latches, and is cleared by two presses", async () => {
+check("the e-stop of an observer stops the driver, latches, and is cleared by two presses", async () => {
   const page = await driver();
   const observer = await open();
   await ready(observer);
@@ -161,7 +175,7 @@ test("the e-stop of an observer stops the driver, latches, and is cleared by two
   await page.keyboard.up("KeyW");
 });
 
-test("Space is the e-stop on every view, whatever has the focus", async () => {
+check("Space is the e-stop on every view, whatever has the focus", async () => {
   const page = await driver();
   for (const view of ["plots", "health", "episodes", "drive"]) {
     await page.locator(`[data-testid=tab-${view}]:visible`).click();
@@ -171,7 +185,7 @@ test("Space is the e-stop on every view, whatever has the focus", async () => {
   }
 });
 
-test("a link slower than the limit is refused, with the figure on the screen", async () => {
+check("a link slower than the limit is refused, with the figure on the screen", async () => {
   const page = await openPage(browser);
   pages.push(page);
   let delayMs = 0;
@@ -198,7 +212,7 @@ test("a link slower than the limit is refused, with the figure on the screen", a
   await page.keyboard.up("KeyW");
 });
 
-test("a phone drives with the thumb and nothing runs off its screen", async () => {
+check("a phone drives with the thumb and nothing runs off its screen", async () => {
   const page = await driver({ viewport: PHONE, touch: true });
   const stick = await page.getByTestId("stick").boundingBox();
   assert.ok(stick.y + stick.height < PHONE.height, "the pad is on the first screen");

@@ -29,7 +29,7 @@ export interface Camera {
   age_s: number | null;
 }
 export interface Metrics {
-  host?: Record<string, number | string | null>;
+  host?: Record<string, number | string | null | Record<string, unknown>>;
   processes?: { name: string; cpu_percent: number; rss_mb: number }[];
   connections?: number;
   throughput_bytes_s?: number;

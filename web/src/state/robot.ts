@@ -19,7 +19,9 @@ export interface TeleopStatus {
   link: string;
   source: string;
   reasons: string[];
+  estopBy: string;
   speedLimitMps: number;
+  turnLimitRps: number;
   leaseWaived: boolean;
 }
 export interface RecorderStatus {
@@ -39,7 +41,7 @@ const POLL_MS = 500;
 const STATUS_LASTS_MS = 3000;
 const ESTOP_TRIES = 5;
 const DEFAULT_SPEED_MPS = 1;
-const YAW_RPS = 1.5;
+const DEFAULT_TURN_RPS = 1;
 
 const every = (periodMs: number, tick: () => void): (() => void) => {
   const timer = setInterval(tick, periodMs);
@@ -124,17 +126,21 @@ export class Robot {
   }
 
   limits(): { speedMps: number; yawRps: number } {
-    const top = this.status.peek()?.speedLimitMps ?? DEFAULT_SPEED_MPS;
+    const status = this.status.peek();
     const share = settings.speed.peek();
-    return { speedMps: top * share, yawRps: YAW_RPS * share };
+    return {
+      speedMps: (status?.speedLimitMps ?? DEFAULT_SPEED_MPS) * share,
+      yawRps: (status?.turnLimitRps ?? DEFAULT_TURN_RPS) * share,
+    };
   }
 
   /** Stop here at once and have the robot latch; asked again until the robot confirms. */
   async estop(): Promise<void> {
     this.driver.halt({ reason: "estop", text: "E-stop is active" });
     this.estopCall.set("sending");
+    const { operator, role } = this;
     for (let attempt = 0; attempt < ESTOP_TRIES; attempt++) {
-      const reply = await this.teleop("estop", { active: true, operator: this.operator }, 500);
+      const reply = await this.teleop("estop", { active: true, operator, role }, 500);
       if (reply.ok) {
         this.patch({ estop: true });
         this.estopCall.set("idle");
@@ -145,7 +151,8 @@ export class Robot {
   }
 
   async clearEstop(): Promise<Reply> {
-    const reply = await this.teleop("estop", { active: false, operator: this.operator });
+    const { operator, role } = this;
+    const reply = await this.teleop("estop", { active: false, operator, role });
     if (reply.ok) this.patch({ estop: reply["estop"] === true });
     this.estopCall.set("idle");
     return reply;
@@ -209,16 +216,18 @@ export class Robot {
     if (status !== null) this.status.set({ ...status, ...change });
   }
 
-  private heard(subject: string, text: string): void {
+  private heard(subject: string, payload: string): void {
     const name = subject.slice(eventSubject(this.name, "").length);
     let body: Record<string, unknown> = {};
     try {
-      body = JSON.parse(text) as Record<string, unknown>;
+      body = JSON.parse(payload) as Record<string, unknown>;
     } catch {
       return;
     }
     if (name === "teleop.lease") this.lease.see(body["holder"]);
-    if (name === "teleop.estop") this.patch({ estop: body["active"] === true });
+    if (name === "teleop.estop") {
+      this.patch({ estop: body["active"] === true, estopBy: text(body["by"]) });
+    }
     if (name === "teleop.estop" && body["active"] === true) {
       this.driver.halt({ reason: "estop", text: "E-stop is active" });
     }
@@ -248,7 +257,9 @@ function asStatus(reply: Reply): TeleopStatus {
     link: text(link),
     source: text(source),
     reasons: Array.isArray(reasons) ? reasons.map(String) : [],
-    speedLimitMps: typeof speed === "number" && speed > 0 ? speed : DEFAULT_SPEED_MPS,
+    estopBy: text(reply["estop_by"]),
+    speedLimitMps: positive(speed, DEFAULT_SPEED_MPS),
+    turnLimitRps: positive(reply["turn_limit_rps"], DEFAULT_TURN_RPS),
     leaseWaived: reply["lease_required"] === false,
   };
 }
@@ -261,6 +272,10 @@ function asRecorder(reply: Reply): RecorderStatus {
     messages: count(reply["messages"]),
     lost: count(reply["lost"]),
   };
+}
+
+function positive(value: unknown, otherwise: number): number {
+  return typeof value === "number" && value > 0 ? value : otherwise;
 }
 
 function text(value: unknown): string {

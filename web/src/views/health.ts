@@ -9,6 +9,7 @@ import { h } from "../widgets/dom";
 import { keyed } from "../widgets/list";
 import { bytes, clock, duration, fixed } from "./format";
 
+const MOST_PROCESSES = 12;
 const LEVELS = ["ok", "warn", "error", "stale"] as const;
 
 export function healthView(app: App): HTMLElement {
@@ -67,7 +68,8 @@ function valuesOf(part: Diagnosis): Node {
 function hostCard(app: App): HTMLElement {
   const metrics = signal<Metrics | null>(null);
   refresh(2000, async () => metrics.set(await api<Metrics>("/api/v1/metrics")));
-  const processes = () => [...(metrics()?.processes ?? [])].sort((a, b) => b.cpu_percent - a.cpu_percent);
+  const processes = () => [...(metrics()?.processes ?? [])].sort((a, b) => b.cpu_percent - a.cpu_percent)
+    .slice(0, MOST_PROCESSES);
   const figures = () => hostFigures(metrics());
   return h(
     "section",
@@ -98,8 +100,18 @@ function hostFigures(metrics: Metrics | null): [string, string][] {
   for (const [key, value] of Object.entries(metrics)) {
     if (!["host", "processes", "connections", "throughput_bytes_s"].includes(key)) add(key, value);
   }
-  for (const [key, value] of Object.entries(metrics.host ?? {})) add(key, value);
+  for (const [part, value] of Object.entries(metrics.host ?? {})) {
+    if (typeof value === "object" && value !== null) found.push(partOf(part, value));
+    else add(part, value);
+  }
   return found.slice(0, 18);
+}
+
+/** A part of the host (`cpu`, `disk`) by its share, or by its own words where it has none. */
+function partOf(part: string, values: Record<string, unknown>): [string, string] {
+  const name = part === "cpu" ? "CPU" : part.charAt(0).toUpperCase() + part.slice(1);
+  const { percent, message } = values;
+  return [name, typeof percent === "number" ? fixed(percent, 0, "%") : String(message ?? "–")];
 }
 
 function readable(key: string, value: number | string): [string, string] {

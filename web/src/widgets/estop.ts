@@ -53,11 +53,13 @@ export function estopBanner(app: App): HTMLElement {
       "data-testid": "estop-banner",
       hidden: () => !app.robot().status()?.estop && app.robot().estopCall() !== "failed",
     },
-    h("strong", {}, () =>
-      app.robot().estopCall() === "failed"
-        ? "The robot did not confirm the e-stop. Press again, or stop it by hand."
-        : "E-stop is active. The robot holds still.",
-    ),
+    h("strong", {}, () => {
+      if (app.robot().estopCall() === "failed") {
+        return "The robot did not confirm the e-stop. Press again, or stop it by hand.";
+      }
+      const by = app.robot().status()?.estopBy;
+      return by && by !== app.operator ? `E-stop is active, fired by ${by}` : "E-stop is active";
+    }),
     h(
       "button",
       {
