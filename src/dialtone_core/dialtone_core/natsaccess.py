@@ -2,21 +2,34 @@
 
 The server writes its config from here, and the gateway reads the users' passwords from a file that
 only its owner can read; they are made up anew at each start of the server. A browser never sees
-them: the gateway puts them in for a person who has logged in. A client of this machine that names
-no user is ``local`` and may do everything, as ever; on the WebSocket listener it may do nothing.
+them: the gateway puts them in for a person who has logged in. Programs sign in with an nkey seed
+of their role, from a file beside it. A client of this machine that names no user is ``local``, if
+the robot is open to its loopback at all; on the WebSocket listener it may do nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from dialtone_core.paths import make_state_dir, state_dir, write_secret
 
 ROLES = ("viewer", "operator", "admin")
+#: Those that programs sign in as, each with an nkey of its own.
+KEY_ROLES = ("robot", *ROLES)
+#: KV bucket of the robots that are up.
+PRESENCE = "dt_presence"
+
+
+def last_bucket(robot: str) -> str:
+    """The KV bucket with the newest message of topics, for clients that come late."""
+    return f"dt_{robot}_last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,31 @@ class Permissions:
     publish: tuple[str, ...]
     publish_deny: tuple[str, ...]
     subscribe: tuple[str, ...]
+    subscribe_deny: tuple[str, ...] = ()
+
+    def config(self) -> dict[str, Any]:
+        """As the server's config has them; ``allow_responses``: whoever is asked may answer."""
+        publish: dict[str, list[str]] = {"allow": list(self.publish)}
+        subscribe: dict[str, list[str]] = {"allow": list(self.subscribe)}
+        if self.publish_deny:
+            publish["deny"] = list(self.publish_deny)
+        if self.subscribe_deny:
+            subscribe["deny"] = list(self.subscribe_deny)
+        return {"publish": publish, "subscribe": subscribe}
+
+
+def reads(*buckets: str) -> tuple[str, ...]:
+    """What a client publishes to read or watch JetStream KV ``buckets`` (ADR-8), and no more."""
+    streams = [f"KV_{bucket}" for bucket in buckets]
+    verbs = ("STREAM.INFO.{}", "STREAM.MSG.GET.{}", "DIRECT.GET.{}", "DIRECT.GET.{}.>",
+             "CONSUMER.CREATE.{}", "CONSUMER.CREATE.{}.>", "CONSUMER.INFO.{}.>",
+             "CONSUMER.DELETE.{}.>", "CONSUMER.MSG.NEXT.{}.>")  # fmt: skip
+    return (
+        "$JS.API.INFO",
+        "$JS.FC.>",
+        *(f"$JS.API.{verb.format(stream)}" for stream in streams for verb in verbs),
+        *(f"$JS.ACK.{stream}.>" for stream in streams),
+    )
 
 
 def permissions(robot: str, role: str) -> Permissions:
@@ -37,6 +75,7 @@ def permissions(robot: str, role: str) -> Permissions:
         f"{own}.srv.bridge.routes",
         f"{own}.srv.teleop.estop",
         "$SRV.PING",
+        *reads(last_bucket(robot), PRESENCE),
     )
     if role == "viewer":
         return Permissions(asks, (), looks)
@@ -45,7 +84,25 @@ def permissions(robot: str, role: str) -> Permissions:
         return Permissions(drives, (f"{own}.srv.teleop.lease.force",), looks)
     if role == "admin":
         return Permissions((f"{own}.>", "$SRV.>", *asks), (), ("dt.>", "_INBOX.>"))
+    if role == "robot":
+        everything = (f"{own}.>", "$JS.>", "$KV.>", "$SRV.>", "_INBOX.>", "$O.>")
+        return Permissions(everything, (), (*everything, "dt.*.evt.>"))
+    if role == "local":
+        return Permissions((">",), _NOT_LOCAL, (">",), (f"{own}.srv.>", "$SYS.>"))
     raise ValueError(f"no role {role!r}")
+
+
+#: An operator's client that names no user may do all but speak for the robot, take the lease from
+#: its holder, or change what is stored.
+_NOT_LOCAL = (
+    "dt.*.tlm.>",
+    "dt.*.evt.>",
+    "dt.*.srv.teleop.lease.force",
+    "$KV.>",
+    "$SYS.>",
+    *(f"$JS.API.STREAM.{verb}.>" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "RESTORE")),
+    "$JS.API.STREAM.MSG.DELETE.>",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +136,14 @@ class NatsAccess:
         make_state_dir("nats", robot)
         write_secret(self.path(robot), json.dumps(asdict(self)) + "\n")
 
-    def config(self, robot: str) -> str:
+    def config(self, robot: str, keys: NatsKeys | None = None, *, local: str = "") -> str:
         """The server's ``authorization`` and ``websocket`` blocks.
 
-        The WebSocket listener is loopback only and for the gateway: a page of another origin is
-        refused by ``same_origin``, a missing user by ``nobody``.
+        ``local`` is the role of clients that name no user: ``local``, ``closed`` (none gets in),
+        or empty for everything. The WebSocket listener is loopback only and for the gateway: a
+        page of another origin is refused by ``same_origin``, a missing user by ``nobody``.
         """
-        users = [
-            {"user": "local", "password": secrets.token_urlsafe(24)},
+        users: list[dict[str, Any]] = [
             {
                 "user": "nobody",
                 "password": secrets.token_urlsafe(24),
@@ -94,22 +151,82 @@ class NatsAccess:
             },
             *(self._user(robot, role) for role in ROLES),
         ]
+        if local != "closed":
+            anyone: dict[str, Any] = {"user": "local", "password": secrets.token_urlsafe(24)}
+            if local:
+                anyone["permissions"] = permissions(robot, local).config()
+            users.append(anyone)
+        users += keys.users(robot) if keys is not None else []
         host, _, port = self.websocket_url.removeprefix("ws://").rpartition(":")
         return (
             f"authorization {{\n  users: {json.dumps(users, indent=2)}\n}}\n"
-            'no_auth_user: "local"\n'
-            f'websocket {{\n  listen: "{host}:{port}"\n  no_tls: true\n'
+            + ('no_auth_user: "local"\n' if local != "closed" else "")
+            + f'websocket {{\n  listen: "{host}:{port}"\n  no_tls: true\n'
             '  same_origin: true\n  no_auth_user: "nobody"\n}\n'
         )
 
     def _user(self, robot: str, role: str) -> dict[str, object]:
-        may = permissions(robot, role)
-        publish: dict[str, list[str]] = {"allow": list(may.publish)}
-        if may.publish_deny:
-            publish["deny"] = list(may.publish_deny)
         return {
             "user": role,
             "password": self.passwords[role],
             "allowed_connection_types": ["WEBSOCKET"],
-            "permissions": {"publish": publish, "subscribe": {"allow": list(may.subscribe)}},
+            "permissions": permissions(robot, role).config(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class NatsKeys:
+    """The nkey seed of each role, kept over restarts in ``nats/<robot>/<role>.nk``, mode 0600."""
+
+    seeds: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def load(cls, robot: str) -> NatsKeys:
+        """Those of ``robot``, made where missing."""
+        folder = make_state_dir("nats", robot)
+        folder.chmod(0o700)
+        for role in KEY_ROLES:
+            if not cls.seed(folder, role):
+                write_secret(folder / f"{role}.nk", _new_seed() + "\n")
+        return cls({role: cls.seed(folder, role) for role in KEY_ROLES})
+
+    @staticmethod
+    def seed(folder: Path, role: str) -> str:
+        """The seed of one role, or an empty string where none was made or we may not read it."""
+        try:
+            return (folder / f"{role}.nk").read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def users(self, robot: str) -> list[dict[str, Any]]:
+        """The users of the server's config; it learns the public keys only."""
+        import nkeys  # type: ignore[import-untyped]
+
+        found = []
+        for role, seed in self.seeds.items():
+            public = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
+            found.append({"nkey": public, "permissions": permissions(robot, role).config()})
+        return found
+
+
+def _new_seed() -> str:
+    import nkeys
+
+    made: bytes = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    return made.decode()
+
+
+def embedded_folder(url: str) -> Path | None:
+    """Folder of the embedded server at ``url``, or ``None``; of several, the one started last."""
+    asked = urlsplit(url)
+    if asked.hostname not in ("127.0.0.1", "localhost", "::1"):
+        return None
+    found: list[tuple[int, Path]] = []
+    for file in (state_dir() / "nats").glob("*/ports.json"):
+        try:
+            known = urlsplit(json.loads(file.read_text(encoding="utf-8"))["nats_url"])
+            if known.port == asked.port:
+                found.append((file.stat().st_mtime_ns, file.parent))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return max(found)[1] if found else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from nats.micro.service import EndpointConfig, Service
 from nats.protocol.command import sub_cmd
 
 from dialtone_core.errors import DialtoneError
+from dialtone_core.natsauth import check_url, find_login, tls_context
 from dialtone_core.wire import service_subject
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -36,6 +36,11 @@ _REFUSED_WAIT_S = 15.0
 _CLOSE_S = 1.0
 
 
+def refused(why: str) -> bool:
+    """Whether ``why`` a link is down says that the server does not want who we are."""
+    return "authorization" in why.lower() or "authentication" in why.lower()
+
+
 class _Patient(Client):  # type: ignore[misc]
     """A ``nats.NATS`` that never gives up, from the first attempt on.
 
@@ -44,6 +49,14 @@ class _Patient(Client):  # type: ignore[misc]
     """
 
     waited = 0.0
+    url = credentials = ""
+
+    def _connect_command(self) -> bytes:
+        """CONNECT as whom we are now: keys may have been made or exchanged since the last."""
+        plain: bytes = super()._connect_command()
+        body = orjson.loads(plain.removeprefix(b"CONNECT "))
+        body |= find_login(self.url, self.credentials).hello(self._server_info.get("nonce", ""))
+        return b"CONNECT " + orjson.dumps(body) + b"\r\n"
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         if status != Client.DISCONNECTED:
@@ -63,9 +76,8 @@ class _Patient(Client):  # type: ignore[misc]
 
     def back_off(self, why: str) -> None:
         """Wait longer before the next attempt, by up to a quarter more so that robots spread."""
-        refused = "authorization" in why.lower() or "authentication" in why.lower()
         doubled = min(max(self.waited * 2, _FIRST_WAIT_S), _LAST_WAIT_S)
-        self.waited = _REFUSED_WAIT_S if refused else doubled
+        self.waited = _REFUSED_WAIT_S if refused(why) else doubled
         self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
 
     def hang_up(self) -> None:
@@ -94,15 +106,12 @@ async def connect(
     returned client, with subscriptions made meanwhile kept. ``on_state(connected, why)`` runs on
     the loop whenever the link comes or goes, and at each attempt that failed. Pass
     ``pending_bytes=NO_REPLAY`` for a connection that carries commands. End it with
-    ``await client.close()``.
+    ``await client.close()``. As whom, and with which TLS: see ``natsauth``.
     """
-    if credentials and not os.access(credentials, os.R_OK):
-        raise DialtoneError(
-            "cannot read the NATS credentials",
-            where=credentials,
-            fix="correct the path or the file's mode",
-        )
+    find_login(check_url(url), credentials)  # what cannot be read is said now
+    tls = tls_context(url)
     client = _Patient()
+    client.url, client.credentials = url, credentials
     first = asyncio.Event()
 
     def tell(connected: bool, why: str) -> None:
@@ -138,7 +147,7 @@ async def connect(
             error_cb=on_error,
             reconnected_cb=on_up,
             disconnected_cb=on_down,
-            **({"user_credentials": credentials} if credentials else {}),
+            **({"tls": tls} if tls is not None else {}),
         )
         await client.resubscribe()
         await on_up()
