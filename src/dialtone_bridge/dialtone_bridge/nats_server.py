@@ -11,21 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from dialtone_core.cli import fail
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
-from dialtone_core.natsaccess import NatsAccess
+from dialtone_core.natsaccess import NatsAccess, NatsKeys
+from dialtone_core.natsauth import Login, check_url, read_login
 from dialtone_core.paths import make_state_dir, state_dir, write_secret
 from dialtone_core.ports import free_ports, is_free
 from dialtone_core.process import follow_parent
 
 HOST = "127.0.0.1"
+LEAF_USER = "leaf"
 
 _CONFIG = """\
 # Written by nats_server at each start; what you change here is lost.
@@ -44,7 +48,8 @@ jetstream {{
 }}
 leafnodes {{
   listen: "{host}:{leaf_port}"
-}}
+  authorization {{ user: "{leaf_user}", password: "{leaf_password}" }}
+{hub}}}
 {access}"""
 
 
@@ -54,6 +59,7 @@ class ServerPorts:
 
     nats_url: str
     leaf_port: int
+    leaf_password: str = field(default="", repr=False)
 
     @staticmethod
     def path(robot: str) -> Path:
@@ -67,29 +73,62 @@ class ServerPorts:
         except (OSError, ValueError, TypeError):
             return None
 
+    def leaf_login(self) -> Login:
+        """As whom a leaf node of this machine gets in."""
+        return Login(LEAF_USER, self.leaf_password)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A server elsewhere that this one joins as a leaf node, outbound only."""
+
+    url: str
+    credentials: str = ""
+
+    def config(self) -> str:
+        """The remote's line of the ``leafnodes`` block; secrets stand in the config file only."""
+        parts = urlsplit(check_url(self.url))
+        if parts.scheme not in ("nats", "tls", "nats-leaf", "ws", "wss") or not parts.hostname:
+            raise DialtoneError(
+                f"{self.url!r} is no address of a hub",
+                fix="give nats://HOST:7422, or tls:// for an encrypted link",
+            )
+        login = read_login(Path(self.credentials).expanduser()) if self.credentials else Login()
+        remote: dict[str, str] = {"url": self.url}
+        if login.jwt:
+            remote["credentials"] = str(Path(self.credentials).expanduser().absolute())
+        elif login.seed:
+            remote["nkey"] = login.seed
+        elif login.user:
+            who = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}"
+            remote["url"] = f"{parts.scheme}://{who}@{parts.netloc}{parts.path}"
+        return f"  remotes: [{json.dumps(remote)}]\n"
+
 
 def config_text(
     robot: str,
-    port: int,
+    ports: ServerPorts,
     folder: Path,
-    leaf_port: int = -1,
     http_port: int = 0,
-    access: NatsAccess | None = None,
+    access: str = "",
+    hub: Hub | None = None,
 ) -> str:
     """The server's config: loopback only, JetStream with a file store under ``folder``.
 
-    ``leaf_port`` is for leaf nodes, among them the bridge's watch on interest; ``http_port`` opens
-    the monitoring endpoint; ``access`` the WebSocket listener and its users, for the gateway.
+    ``http_port`` opens the monitoring endpoint; ``access`` is the block of users.
     """
     http = f'http: "{HOST}:{http_port}"\n' if http_port else ""
     return _CONFIG.format(
         robot=robot,
         host=HOST,
-        port=port,
+        port=urlsplit(ports.nats_url).port,
         http=http,
         store=folder,
-        leaf_port=leaf_port,
-        access=access.config(robot) if access is not None else "",
+        leaf_port=ports.leaf_port,
+        leaf_user=LEAF_USER,
+        leaf_password=ports.leaf_password,
+        access=access,
+        hub=hub.config() if hub is not None else "",
     )
 
 
@@ -105,8 +144,18 @@ def find_binary() -> Path:
     return Path(found)
 
 
-def prepare(robot: str, port: int, http_port: int = 0) -> list[str]:
-    """Write the config and return the command line of the server."""
+def prepare(
+    robot: str,
+    port: int,
+    http_port: int = 0,
+    *,
+    open_loopback: bool = False,
+    hub: Hub | None = None,
+) -> list[str]:
+    """Write the config and return the command line of the server, which holds no secret.
+
+    ``open_loopback`` lets programs of this machine in without credentials, as operator.
+    """
     binary = find_binary()
     for number, option in ((port, "--port"), (http_port, "--http-port")):
         if number and not is_free(number, HOST):
@@ -119,12 +168,15 @@ def prepare(robot: str, port: int, http_port: int = 0) -> list[str]:
     config = folder / "server.conf"
     leaf_port, websocket_port = free_ports(2, HOST)
     access = NatsAccess.create(websocket_port, HOST)
-    ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port)
+    ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port, secrets.token_urlsafe(24))
     try:
-        text = config_text(robot, port, folder, leaf_port, http_port, access)
-        write_secret(config, text)  # the roles' passwords are in it
+        users = access.config(
+            robot, NatsKeys.load(robot), local="local" if open_loopback else "closed"
+        )
+        # Secrets are in each of the three files, so only their owner may read them.
+        write_secret(config, config_text(robot, ports, folder, http_port, users, hub))
         access.write(robot)
-        ServerPorts.path(robot).write_text(json.dumps(asdict(ports)), encoding="utf-8")
+        write_secret(ServerPorts.path(robot), json.dumps(asdict(ports)))
     except OSError as error:
         raise DialtoneError(
             f"cannot write the config ({error.strerror})",
@@ -139,6 +191,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--robot", default="rover", help="names the server and its domain")
     parser.add_argument("--port", type=int, default=4222, help="for clients, on loopback")
     parser.add_argument("--http-port", type=int, default=0, help="monitoring; 0 is off")
+    parser.add_argument(
+        "--open-loopback",
+        action="store_true",
+        help="programs of this machine need no credentials and are operators",
+    )
+    parser.add_argument("--hub", default="", help="leaf node URL of a hub to join")
+    parser.add_argument("--hub-credentials", default="", help="file with the hub's credentials")
     own = list(argv)
     if "--ros-args" in own:  # launch_ros gives every node some
         own = own[: own.index("--ros-args")]
@@ -149,7 +208,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Become the server; what is wrong with the settings is one line and exit code 2."""
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     try:
-        command = prepare(arguments.robot, arguments.port, arguments.http_port)
+        hub = Hub(arguments.hub, arguments.hub_credentials) if arguments.hub else None
+        command = prepare(
+            arguments.robot,
+            arguments.port,
+            arguments.http_port,
+            open_loopback=arguments.open_loopback,
+            hub=hub,
+        )
     except DialtoneError as error:
         fail(error)
         sys.exit(error.exit_code)

@@ -47,7 +47,15 @@ class BridgeParams:
 
     robot: str = param("rover", "names the robot on NATS: a-z, 0-9 and _")
     nats_url: str = param("nats://127.0.0.1:4222", "server to connect to; empty is no NATS")
-    nats_credentials: str = param("", "path of a .creds file; empty is none")
+    nats_credentials: str = param(
+        "", "file with a .creds, an nkey seed, or lines user=, password= or token=; empty is the "
+        "embedded server's own key, or DIALTONE_NATS_TOKEN, _USER and _PASSWORD"
+    )  # fmt: skip
+    open_loopback: bool = param(False, "programs of this machine need no credentials at the "
+                                "embedded server, and are operators")  # fmt: skip
+    hub_url: str = param("", "leaf node address of a hub, nats://HOST:7422, which the embedded "
+                         "server joins; empty is none")  # fmt: skip
+    hub_credentials: str = param("", "file with the hub's credentials for this robot")
     nats_leaf: str = param(
         "", "host:port of the server's leaf nodes, to learn which topics are wanted; "
         "empty is the embedded server's own"

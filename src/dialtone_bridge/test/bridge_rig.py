@@ -68,8 +68,14 @@ class Rig:
         self.children.append(child)
         return child
 
-    def start_server(self) -> Child:
-        return self.module("nats_server", "--robot", self.robot, "--port", str(self.port))
+    def start_server(self, *options: str) -> Child:
+        """The embedded server, open to this machine."""
+        common = ("--robot", self.robot, "--port", str(self.port))
+        return self.module("nats_server", *common, *(options or ("--open-loopback",)))
+
+    def start_closed_server(self) -> Child:
+        """One that wants credentials of everybody."""
+        return self.start_server("--http-port", "0")
 
     def start_bridge(self, **params: Any) -> Child:
         params = {

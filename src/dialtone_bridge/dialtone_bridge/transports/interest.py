@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 import orjson
 
 from dialtone_core.aio import timeout
+from dialtone_core.natsauth import Login
 
 _CONNECT_S = 3.0
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 5.0
@@ -80,13 +81,14 @@ def wants(patterns: Iterable[str] | None, subject: str) -> bool:
 class InterestWatch:
     """Keeps ``on_change`` told of the patterns wanted under ``prefix``, or ``None`` while unknown.
 
-    ``find`` gives the server's leaf node address at each attempt, or ``None`` where it has none.
+    ``find`` gives the server's leaf node address and our login there at each attempt, or ``None``
+    where it has none.
     What is known stays known while the server restarts; when it stays away, nothing is known.
     """
 
     def __init__(
         self,
-        find: Callable[[], tuple[str, int] | None],
+        find: Callable[[], tuple[str, int, Login] | None],
         name: str,
         prefix: str,
         on_change: Callable[[frozenset[str] | None], None],
@@ -116,17 +118,19 @@ class InterestWatch:
         if address is None:
             raise ValueError("the server offers no leaf node port")
         async with timeout(_CONNECT_S):
-            reader, writer = await asyncio.open_connection(*address, limit=_LINE_BYTES)
+            reader, writer = await asyncio.open_connection(*address[:2], limit=_LINE_BYTES)
         try:
-            writer.write(b"CONNECT " + self._hello() + b"\r\nPING\r\n")
+            async with timeout(_CONNECT_S):
+                info = orjson.loads((await reader.readline()).removeprefix(b"INFO "))
+            hello = self._hello(address[2].hello(info.get("nonce", "")))
+            writer.write(b"CONNECT " + hello + b"\r\nPING\r\n")
             await self._listen(reader, writer)
         finally:
             writer.close()
 
-    def _hello(self) -> bytes:
-        return orjson.dumps(
-            {"name": self._name, "server_id": self._name, "headers": True, "proto": 1}
-        )
+    def _hello(self, who: dict[str, str]) -> bytes:
+        ours = {"name": self._name, "server_id": self._name, "headers": True, "proto": 1}
+        return orjson.dumps({**ours, **who})
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         interest = Interest(self._prefix)

@@ -29,6 +29,7 @@ from dialtone_core.aio import TaskGroup
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.naming import path_to_topic
+from dialtone_core.natsauth import Login, find_login
 from dialtone_core.natslink import (
     NO_REPLAY,
     Handler,
@@ -36,6 +37,7 @@ from dialtone_core.natslink import (
     connect,
     flush_frames,
     publish_frame,
+    refused,
     serve,
 )
 from dialtone_core.sample import Sample
@@ -172,15 +174,16 @@ class NatsTransport:
         for sink in list(self._sinks.values()):
             sink.want(wants(patterns, sink.subject))
 
-    def _leaf_address(self) -> tuple[str, int] | None:
+    def _leaf_address(self) -> tuple[str, int, Login] | None:
         """Where the server takes leaf nodes: as set, or as the embedded server wrote it."""
         if self._settings.leaf:
             host, _, port = self._settings.leaf.rpartition(":")
-            return host, int(port)
+            login = find_login(self._settings.url, self._settings.credentials)
+            return host, int(port), login
         ports = ServerPorts.read(self._settings.robot)
         if ports is None or ports.nats_url != self._settings.url:
             return None
-        return HOST, ports.leaf_port
+        return HOST, ports.leaf_port, ports.leaf_login()
 
     def _forget(self, sink: NatsSink) -> None:
         self._outbox.close_lane(sink.lane)
@@ -271,7 +274,8 @@ class NatsTransport:
             self._log.info(f"connected to {self._settings.url}")
             self.connected.set()
         elif self._link_up or why != "disconnected":
-            self._say_once(f"no link to {self._settings.url} ({why}); trying on")
+            fix = ". Fix: give nats_credentials that this server knows" if refused(why) else ""
+            self._say_once(f"no link to {self._settings.url} ({why}); trying on{fix}")
         self._link_up = connected
 
     def _say_once(self, line: str) -> None:

@@ -1,0 +1,188 @@
+"""The embedded server's roles, tried on a real one, and where its secrets are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import nats.errors
+import orjson
+import psutil
+import pytest
+import pytest_asyncio
+from bridge_rig import Rig, until
+
+from dialtone_bridge.nats_server import Hub, ServerPorts
+from dialtone_core.errors import DialtoneError
+from dialtone_core.natsaccess import KEY_ROLES, NatsAccess, NatsKeys
+from dialtone_core.natslink import connect
+from dialtone_core.ports import is_free
+
+
+class Guest:
+    """A client of one role, with what the server refused it."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        self.client = nats.NATS()
+
+    async def open(self, url: str, **options: Any) -> Guest:
+        async def on_error(error: Exception) -> None:
+            self.refused.append(str(error))
+
+        await self.client.connect(url, error_cb=on_error, allow_reconnect=False, **options)
+        return self
+
+    async def may_publish(self, subject: str) -> bool:
+        before = len(self.refused)
+        await self.client.publish(subject, b"{}")
+        await self._settle()
+        return len(self.refused) == before
+
+    async def may_subscribe(self, subject: str) -> bool:
+        before = len(self.refused)
+        await self.client.subscribe(subject)
+        await self._settle()
+        return len(self.refused) == before
+
+    async def _settle(self) -> None:
+        """The refusal comes before the answer to a ping, its callback a turn of the loop later."""
+        for _ in range(2):
+            await self.client.flush()
+
+
+@pytest_asyncio.fixture
+async def guests(rig: Rig) -> AsyncIterator[dict[str, Guest]]:
+    """A client of each role, and a plain one, on an open server."""
+    rig.start_server()
+    await until(lambda: not is_free(rig.port))
+    seeds = NatsKeys.load(rig.robot).seeds
+    found = {
+        role: await Guest().open(rig.nats_url, nkeys_seed_str=seeds[role]) for role in KEY_ROLES
+    }
+    found["local"] = await Guest().open(rig.nats_url)
+    yield found
+    for guest in found.values():
+        await guest.client.close()
+
+
+#: What may be published (+) or subscribed to (<) by: robot, viewer, operator, admin, local.
+_TABLE = {
+    "+ dt.R.cmd.cmd_vel": "yes no yes yes yes",
+    "+ dt.R.tlm.odom": "yes no no yes no",
+    "+ dt.R.evt.online": "yes no no yes no",
+    "+ dt.R.srv.teleop.estop": "yes yes yes yes yes",
+    "+ dt.R.srv.teleop.arm": "yes no yes yes yes",
+    "+ dt.R.srv.teleop.lease.force": "yes no no yes no",
+    "+ dt.other.cmd.cmd_vel": "no no no no yes",
+    "+ $KV.dt_R_last.odom": "yes no no no no",
+    "+ $JS.API.STREAM.DELETE.KV_dt_R_last": "yes no no no no",
+    "+ $JS.API.DIRECT.GET.KV_dt_R_last.odom": "yes yes yes yes yes",
+    "< dt.R.tlm.>": "yes yes yes yes yes",
+    "< dt.R.srv.teleop.>": "yes no no yes no",
+    "< dt.R.cmd.>": "yes no no yes yes",
+}
+
+
+async def test_each_role_may_do_what_the_table_says(rig: Rig, guests: dict[str, Guest]) -> None:
+    wrong = []
+    for row, answers in _TABLE.items():
+        kind, subject = row.split()
+        subject = subject.replace("dt.R.", f"dt.{rig.robot}.").replace("_R_", f"_{rig.robot}_")
+        for role, expected in zip(
+            ("robot", "viewer", "operator", "admin", "local"), answers.split(), strict=True
+        ):
+            guest = guests[role]
+            may = guest.may_publish if kind == "+" else guest.may_subscribe
+            if await may(subject) is not (expected == "yes"):
+                wrong.append(f"{role} {row}")
+    assert wrong == []
+
+
+async def test_a_closed_server_lets_in_those_with_a_key_only(rig: Rig) -> None:
+    rig.start_closed_server()
+    await until(lambda: not is_free(rig.port))
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        await Guest().open(rig.nats_url)
+    ours = await connect(rig.nats_url, "ours")
+    assert ours.is_connected
+    await ours.close()
+
+
+async def test_the_leaf_port_is_closed_to_those_without_its_password(rig: Rig) -> None:
+    rig.start_server()
+    await until(lambda: ServerPorts.read(rig.robot))
+    ports = ServerPorts.read(rig.robot)
+    assert ports is not None
+    await until(lambda: not is_free(ports.leaf_port))
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports.leaf_port)
+    await reader.readline()
+    hello = {"name": "x", "server_id": "x", "headers": True, "proto": 1}
+    writer.write(b"CONNECT " + orjson.dumps(hello) + b"\r\nPING\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert b"Authorization Violation" in answer
+    writer.close()
+
+
+def _secrets(robot: str) -> list[str]:
+    access, ports = NatsAccess.read(robot), ServerPorts.read(robot)
+    assert access is not None
+    assert ports is not None
+    return [*access.passwords.values(), *NatsKeys.load(robot).seeds.values(), ports.leaf_password]
+
+
+async def test_no_secret_is_in_logs_arguments_environments_or_files_that_others_read(
+    rig: Rig,
+) -> None:
+    rig.start_server()
+    rig.start_bridge()
+    found = await rig.file()
+    for child in rig.children:
+        process = psutil.Process(child.process.pid)
+        seen = " ".join(
+            [*process.cmdline(), *process.environ().values(), child.text(), repr(found)]
+        )
+        assert [each for each in _secrets(rig.robot) if each in seen] == []
+    folder = ServerPorts.path(rig.robot).parent
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert {"server.conf", "access.json", "ports.json", "robot.nk"} <= {p.name for p in files}
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
+async def test_a_url_with_a_password_in_it_stops_the_start_without_repeating_it(rig: Rig) -> None:
+    bridge = rig.start_bridge(nats_url="nats://ada:hunter2@127.0.0.1:4222")
+    await until(lambda: bridge.process.poll() is not None)
+    assert bridge.process.returncode == 2
+    assert "must not hold a password" in bridge.text()
+    assert "hunter2" not in bridge.text()
+
+
+async def test_wrong_credentials_are_said_once_and_asked_again_slowly(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.start_closed_server()
+    await until(lambda: not is_free(rig.port))
+    login = tmp_path / "login"
+    login.write_text("user=ada\npassword=wrong\n")
+    login.chmod(0o600)
+    bridge = rig.start_bridge(nats_credentials=str(login))
+    await until(lambda: "Authorization Violation" in bridge.text())
+    assert "Fix: " in bridge.text()
+    assert "wrong" not in bridge.text()
+    assert bridge.process.poll() is None, bridge.text()
+
+
+def test_a_hub_is_named_by_url_and_its_secret_stands_in_the_config_only(tmp_path: Path) -> None:
+    login = tmp_path / "hub"
+    login.write_text("user=rover\npassword=a/b\n")
+    login.chmod(0o600)
+    assert (
+        'nats://rover:a%2Fb@hub.example:7422"'
+        in Hub("nats://hub.example:7422", str(login)).config()
+    )
+    for wrong in ("hub.example:7422", "http://hub.example", "nats://u:p@hub.example"):
+        with pytest.raises(DialtoneError):
+            Hub(wrong).config()
