@@ -59,6 +59,8 @@ class Lane(Generic[T]):
         self.dropped_bytes = 0
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
+        self._queued = False
+        self._closed = False
         self._outbox = outbox
 
     def __len__(self) -> int:
@@ -71,24 +73,29 @@ class Lane(Generic[T]):
     def put(self, item: T, size: int) -> None:
         """Append ``item`` of ``size`` bytes, dropping the oldest beyond the bounds."""
         with self._outbox._lock:
+            if self._closed:
+                return
             self._items.append((item, size))
             self._bytes += size
+            self._outbox._bytes += size
             limit = 1 if self.policy.kind == "latest" else self.policy.max_messages
             while len(self._items) > limit or (
                 self._bytes > self.policy.max_bytes and len(self._items) > 1
             ):
                 self._drop_oldest()
-            self._outbox._wake_locked()
+            self._outbox._grew(self)
 
     def _drop_oldest(self) -> None:
         _, size = self._items.popleft()
         self._bytes -= size
+        self._outbox._bytes -= size
         self.dropped += 1
         self.dropped_bytes += size
 
     def _take(self) -> T:
         item, size = self._items.popleft()
         self._bytes -= size
+        self._outbox._bytes -= size
         self.delivered += 1
         return item
 
@@ -97,10 +104,16 @@ class Outbox(Generic[T]):
     """Everything that waits for one sink: lanes served by priority, round robin within one.
 
     ``bind`` once from the loop that will read; then ``await wait()`` and iterate ``drain()``.
+    Beyond ``max_bytes`` in all lanes together the lane that holds most of them drops its oldest,
+    so that a big topic never costs a small one its messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._lanes: list[Lane[T]] = []
+        # Lanes that hold something, by priority; a lane among a thousand is found at once.
+        self._ready: dict[Priority, deque[Lane[T]]] = {each: deque() for each in Priority}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event: asyncio.Event | None = None
@@ -121,7 +134,6 @@ class Outbox(Generic[T]):
         lane: Lane[T] = Lane(name, policy or Policy(), priority, self)
         with self._lock:
             self._lanes.append(lane)
-            self._lanes.sort(key=lambda each: each.priority)
         return lane
 
     def close_lane(self, lane: Lane[T]) -> None:
@@ -129,6 +141,11 @@ class Outbox(Generic[T]):
         with self._lock:
             if lane in self._lanes:
                 self._lanes.remove(lane)
+                lane._closed = True
+                self._bytes -= lane._bytes
+                if lane._queued:
+                    self._ready[lane.priority].remove(lane)
+                    lane._queued = False
 
     @property
     def lanes(self) -> tuple[Lane[T], ...]:
@@ -159,19 +176,28 @@ class Outbox(Generic[T]):
             yield lane, item
 
     def _next_lane(self) -> Lane[T] | None:
-        for index, lane in enumerate(self._lanes):
-            if lane._items:
-                self._rotate(index)
-                return lane
+        """The lane whose turn it is, moved behind its peers of the same priority."""
+        for ready in self._ready.values():
+            while ready:
+                lane = ready[0]
+                if lane._items:
+                    ready.rotate(-1)
+                    return lane
+                ready.popleft()._queued = False
         return None
 
-    def _rotate(self, index: int) -> None:
-        """Move the lane just served behind its peers of the same priority."""
-        lane = self._lanes.pop(index)
-        at = index
-        while at < len(self._lanes) and self._lanes[at].priority == lane.priority:
-            at += 1
-        self._lanes.insert(at, lane)
+    def _grew(self, lane: Lane[T]) -> None:
+        """``lane`` took an item: it waits for its turn, and the biggest pays for the room."""
+        if not lane._queued:
+            lane._queued = True
+            self._ready[lane.priority].append(lane)
+        if self._max_bytes is not None:
+            while self._bytes > self._max_bytes:
+                biggest = max(self._lanes, key=lambda each: each._bytes)
+                if len(biggest._items) < 2:
+                    break
+                biggest._drop_oldest()
+        self._wake_locked()
 
     def _wake_locked(self) -> None:
         if self._signalled or self._loop is None or self._event is None:

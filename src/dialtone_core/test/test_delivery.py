@@ -105,3 +105,26 @@ async def test_a_producer_survives_the_end_of_the_loop() -> None:
 def test_a_lane_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Policy("queue", 0)
+
+
+def test_beyond_the_bound_of_all_lanes_the_biggest_pays() -> None:
+    outbox: Outbox[int] = Outbox(max_bytes=1000)
+    small, big = outbox.open_lane("small"), outbox.open_lane("big")
+    for number in range(50):
+        small.put(number, 10)
+        big.put(number, 300)
+    assert small.dropped == 0
+    assert big.dropped == 49
+    assert big.waiting_bytes + small.waiting_bytes <= 1000
+    assert len(_drained(outbox)) == 51
+
+
+def test_a_closed_lane_gives_its_bytes_back_and_takes_no_more() -> None:
+    outbox: Outbox[int] = Outbox(max_bytes=100)
+    gone, stays = outbox.open_lane("gone"), outbox.open_lane("stays")
+    gone.put(1, 90)
+    outbox.close_lane(gone)
+    gone.put(2, 90)
+    stays.put(3, 60)
+    stays.put(4, 40)
+    assert [item for _, item in _drained(outbox)] == [3, 4]
