@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import nats
-import nats.errors
 import orjson
 import psutil
 import pytest
@@ -52,6 +51,18 @@ class Guest:
         """The refusal comes before the answer to a ping, its callback a turn of the loop later."""
         for _ in range(2):
             await self.client.flush()
+
+
+async def knock(port: int) -> bytes:
+    """What the server says to somebody without credentials until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        await reader.readline()
+        hello = {"name": "x", "server_id": "x", "headers": True, "proto": 1, "verbose": False}
+        writer.write(b"CONNECT " + orjson.dumps(hello) + b"\r\nPING\r\n")
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
 
 
 @pytest_asyncio.fixture
@@ -105,8 +116,7 @@ async def test_each_role_may_do_what_the_table_says(rig: Rig, guests: dict[str, 
 async def test_a_closed_server_lets_in_those_with_a_key_only(rig: Rig) -> None:
     rig.start_closed_server()
     await until(lambda: not is_free(rig.port))
-    with pytest.raises(nats.errors.Error, match="Authorization"):
-        await Guest().open(rig.nats_url)
+    assert b"Authorization Violation" in await knock(rig.port)
     ours = await connect(rig.nats_url, "ours")
     assert ours.is_connected
     await ours.close()
@@ -118,13 +128,7 @@ async def test_the_leaf_port_is_closed_to_those_without_its_password(rig: Rig) -
     ports = ServerPorts.read(rig.robot)
     assert ports is not None
     await until(lambda: not is_free(ports.leaf_port))
-    reader, writer = await asyncio.open_connection("127.0.0.1", ports.leaf_port)
-    await reader.readline()
-    hello = {"name": "x", "server_id": "x", "headers": True, "proto": 1}
-    writer.write(b"CONNECT " + orjson.dumps(hello) + b"\r\nPING\r\n")
-    answer = await asyncio.wait_for(reader.read(), 5)
-    assert b"Authorization Violation" in answer
-    writer.close()
+    assert b"Authorization Violation" in await knock(ports.leaf_port)
 
 
 def _secrets(robot: str) -> list[str]:
