@@ -189,15 +189,20 @@ check("a link slower than the limit is refused, with the figure on the screen", 
   const page = await openPage(browser);
   pages.push(page);
   let delayMs = 0;
+  const late = [];
+  const release = (socket) => {
+    while (late.length > 0 && late[0].due <= performance.now()) socket.send(late.shift().message);
+    if (late.length > 0) setTimeout(release, Math.max(1, late[0].due - performance.now()), socket);
+  };
   await page.routeWebSocket(/\/nats$/, (socket) => {
     const server = socket.connectToServer();
-    let last = Promise.resolve();
     server.onMessage((message) => {
-      const due = performance.now() + delayMs;
-      last = last.then(async () => {
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+      if (delayMs === 0 && late.length === 0) {
         socket.send(message);
-      });
+        return;
+      }
+      late.push({ message, due: performance.now() + delayMs });
+      if (late.length === 1) release(socket);
     });
   });
   await signIn(page, site);

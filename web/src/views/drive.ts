@@ -162,7 +162,8 @@ function readouts(app: App): HTMLElement {
 
 /** Why what goes to the vehicle differs from what was asked, in the robot's own words. */
 function statusStrip(app: App): HTMLElement {
-  const reasons = () => app.robot().status()?.reasons ?? [];
+  // Nobody asking for anything is no reason to be told about.
+  const reasons = () => (app.robot().status()?.reasons ?? []).filter((each) => each !== "idle");
   return h(
     "div",
     { class: "strip", "data-testid": "strip" },
