@@ -16,7 +16,7 @@ from typing import BinaryIO
 import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
-from mcap.records import Chunk, ChunkIndex, Header, Metadata, MetadataIndex
+from mcap.records import Chunk, ChunkIndex, Metadata, MetadataIndex
 from mcap.writer import MCAP0_MAGIC
 
 from dialtone_core.errors import DialtoneError
@@ -25,6 +25,7 @@ from dialtone_recorder.rawfile import (
     Contents,
     closing,
     finished,
+    header,
     open_raw,
     records,
 )
@@ -144,9 +145,7 @@ def compact(
     file, size = open_raw(source)
     with file, target.open("wb", buffering=1 << 20) as out:
         out.write(MCAP0_MAGIC)
-        head = RecordBuilder()
-        Header("ros2", "dialtone").write(head)
-        out.write(finished(head))
+        out.write(header())
         chunker = _Chunker(out, channels or {})
         for opcode, start, body in records(file, size):
             if opcode not in (Opcode.HEADER, Opcode.METADATA):

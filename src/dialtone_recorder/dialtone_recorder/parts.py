@@ -35,6 +35,7 @@ class _Part:
             index_types=IndexType.NONE,
         )
         self.writer.start("ros2", library="dialtone")
+        self.file.flush()
         self.channels: dict[tuple[str, str], int] = {}
         self.schemas: dict[str, int] = {}
         self.messages = 0

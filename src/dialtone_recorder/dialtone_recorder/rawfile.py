@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mcap.data_stream import ReadDataStream, RecordBuilder
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import (
     Channel,
     ChunkIndex,
     DataEnd,
     Footer,
+    Header,
     McapRecord,
     MetadataIndex,
     Schema,
@@ -34,7 +36,11 @@ from dialtone_core.errors import DialtoneError
 
 _HEAD = struct.Struct("<BQ")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
-_DATA = frozenset([Opcode.HEADER, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.METADATA])
+#: Data records and the least that each is long. After a power cut a head's own end may be zeros.
+_SHORTEST: dict[int, int] = {
+    Opcode.HEADER: 8, Opcode.SCHEMA: 14, Opcode.CHANNEL: 16, Opcode.MESSAGE: 22,
+    Opcode.METADATA: 8,
+}  # fmt: skip
 
 
 def records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
@@ -49,7 +55,7 @@ def records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
         if len(head) < 9:
             return
         opcode, length = _HEAD.unpack(head)
-        if opcode not in _DATA or at + 9 + length > size:
+        if length < _SHORTEST.get(opcode, 1 << 64) or at + 9 + length > size:
             return
         body = file.read(length)
         at += 9 + length
@@ -85,6 +91,7 @@ class Contents:
     end_ns: int = 0
     metadata: int = 0
     end_offset: int = 8
+    header: bool = False
 
     def count(self, channel: int, log_ns: int) -> None:
         if self.messages:
@@ -99,15 +106,21 @@ class Contents:
         """Note a schema, a channel or a message."""
         if opcode == Opcode.MESSAGE:
             channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
+            if channel not in self.channels:
+                raise LookupError(f"no channel {channel}")
             self.count(channel, log_ns)
         elif opcode == Opcode.SCHEMA:
             schema = Schema.read(ReadDataStream(BytesIO(body)))
             self.schemas[schema.id] = schema
         elif opcode == Opcode.CHANNEL:
             channel_record = Channel.read(ReadDataStream(BytesIO(body)))
+            if channel_record.schema_id and channel_record.schema_id not in self.schemas:
+                raise LookupError(f"no schema {channel_record.schema_id}")
             self.channels[channel_record.id] = channel_record
         elif opcode == Opcode.METADATA:
             self.metadata += 1
+        elif opcode == Opcode.HEADER:
+            self.header = True
 
     def statistics(self, chunks: int = 0) -> Statistics:
         return Statistics(
@@ -127,6 +140,13 @@ def finished(build: RecordBuilder) -> bytes:
     """The bytes built so far; the builder is empty afterwards."""
     data: bytes = build.end()  # type: ignore[no-untyped-call]
     return data
+
+
+def header() -> bytes:
+    """The header record of a file that ROS reads."""
+    build = RecordBuilder()
+    Header("ros2", "dialtone").write(build)
+    return finished(build)
 
 
 def closing(
@@ -173,7 +193,10 @@ def read_contents(path: Path) -> Contents:
     contents = Contents()
     with file:
         for opcode, head, body in records(file, size):
-            contents.add(opcode, body)
+            try:
+                contents.add(opcode, body)
+            except (McapError, struct.error, ValueError, LookupError):
+                break  # zeros that a power cut left in the last record
             contents.end_offset += len(head) + len(body)
     return contents
 
@@ -181,12 +204,18 @@ def read_contents(path: Path) -> Contents:
 def seal(path: Path) -> Contents:
     """Cut an unchunked file after its last whole record and close it properly, in place.
 
-    Afterwards every reader takes it. Idempotent: sealing a sealed file writes the same end.
+    Afterwards every reader takes it. Idempotent: sealing a sealed file writes the same end. One
+    that was cut before its header was whole holds nothing then.
     """
     contents = read_contents(path)
     with path.open("r+b") as file:
         file.truncate(contents.end_offset)
         file.seek(contents.end_offset)
+        if not contents.header:
+            head = header()
+            file.write(head)
+            contents.end_offset += len(head)
+            contents.header = True
         file.write(closing(contents.end_offset, contents))
         file.flush()
         os.fdatasync(file.fileno())

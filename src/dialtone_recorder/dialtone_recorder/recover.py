@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import yaml
 from mcap.opcode import Opcode
+from mcap.writer import MCAP0_MAGIC
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.closing import (
@@ -105,6 +106,8 @@ def _rebuild(folder: Path, facts: dict[str, Any]) -> None:
     stats: dict[tuple[str, str], TopicStats] = {}
     files: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.mcap")):
+        if path.stat().st_size == 0:  # a power cut before the first flush reached the disk
+            path.write_bytes(MCAP0_MAGIC)
         if is_chunked(path):
             raise DialtoneError(
                 "its papers are lost, but it is indexed", where=str(path),

@@ -244,7 +244,10 @@ class Session:
                 if now_ns - look_ns >= NS_PER_S:
                     self._look_around()
                     look_ns = now_ns
-                if stopping or self._closed_by:
+                if self.ended.is_set():  # the disk's floor: what came until now still has room
+                    self._write_waiting()
+                    break
+                if stopping:
                     break
             except OSError as error:
                 self._fail(error)
@@ -297,12 +300,14 @@ class Session:
         self._finish(failed=True)
 
     def _discard_waiting(self) -> None:
-        for sample in self._queue:
+        while self._queue:
+            sample = self._queue.popleft()
             self._stats[sample.topic, sample.type].lost_recorder += 1
-        self._queue.clear()
 
     def _finish(self, failed: bool = False) -> None:
+        self.ended.set()
         self._ended_ns = self._clock.wall_ns()
+        self._discard_waiting()
         try:
             (self.folder / ".reserve").unlink(missing_ok=True)
             if failed:
@@ -316,5 +321,4 @@ class Session:
         except OSError as error:
             self.error = self.error or f"closing failed ({error.strerror}): {self.folder}"
             self._parts.abandon()
-        self.ended.set()
         self._on_ended()

@@ -20,13 +20,15 @@ import pytest
 import rclpy
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from dialtone_core.ports import free_ports
 from dialtone_recorder.manifest import RECORDING, read_episode
@@ -77,11 +79,11 @@ class Publisher:
         self._applied.publish(TwistStamped())
         self._image.publish(CompressedImage(format="jpeg", data=self._pixels))
 
-    async def call(self, service: str) -> Trigger.Response:
-        client = self.node.create_client(Trigger, service)
+    async def call(self, service: str, kind: type[Any] = Trigger, request: Any = None) -> Any:
+        client = self.node.create_client(kind, service)
         try:
             await until(f"service {service}", client.service_is_ready)
-            asked = client.call_async(Trigger.Request())
+            asked = client.call_async(request or kind.Request())
             await until(f"answer of {service}", asked.done)
             return asked.result()
         finally:
@@ -298,3 +300,75 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_one_line(tmp_path:
     (line,) = [each for each in said.splitlines() if "episodes cannot be written" in each]
     assert str(blocked / "episodes") in line
     assert "Fix:" in line
+
+
+def text_parameter(name: str, text: str) -> Any:
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+    return SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+
+
+async def test_ros_pauses_with_setbool_and_labels_with_parameters(
+    recorder: Recorder, publisher: Publisher
+) -> None:
+    path = await recorder.record(50)
+    paused = await publisher.call("recorder/pause", SetBool, SetBool.Request(data=True))
+    assert paused.success
+    assert orjson.loads(paused.message)["paused"]
+    resumed = await publisher.call("recorder/pause", SetBool, SetBool.Request(data=False))
+    assert not orjson.loads(resumed.message)["paused"]
+    for label, text, taken in (
+        ("task", "by parameter", True), ("outcome", "success", True), ("outcome", "so so", False),
+    ):  # fmt: skip
+        answer = await publisher.call(
+            "recorder/set_parameters", SetParameters, text_parameter(f"label.{label}", text)
+        )
+        assert answer.results[0].successful is taken
+    assert (await recorder.call("stop"))["ok"]
+    facts = read_episode(Path(path))
+    assert (facts["task"], facts["outcome"]) == ("by parameter", "success")
+    again = await recorder.record(10)
+    await recorder.call("stop")
+    assert read_episode(Path(again))["task"] == "by parameter"
+    assert read_episode(Path(again))["outcome"] == ""
+
+
+async def test_a_red_gate_refuses_an_episode_unless_forced_and_is_written_into_it(
+    tmp_path: Path, url: str, publisher: Publisher
+) -> None:
+    gate = ("gate.lidar.topic:=lidar", "gate.lidar.max_gap_s:=0.2", "gate.odom.topic:=odom",
+            "gate.odom.rate_hz:=50.0")  # fmt: skip
+    made = Recorder(tmp_path / "episodes", url, *gate)
+    events = await nats.connect(url)
+    heard = await events.subscribe("dt.rover.evt.recorder")
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while (await made.call("status"))["gate"] != "red":
+            assert time.monotonic() < deadline
+        told = orjson.loads((await heard.next_msg(timeout=5)).data)
+        assert (told["event"], told["gate"]) == ("gate", "red")
+        assert any("/lidar: silent" in each for each in told["reasons"])
+        refused = await made.call("start")
+        assert not refused["ok"]
+        assert "the gate is red: /lidar: silent" in refused["error"]
+        path = await made.record(100, force=True)
+        await made.call("stop")
+        verdict = read_episode(Path(path))["gate"]
+        assert (verdict["start"], verdict["forced"], verdict["worst"]) == ("red", True, "red")
+    finally:
+        await events.close()
+        made.close()
+
+
+async def test_a_recovered_episode_is_told_to_everybody(recorder: Recorder, url: str) -> None:
+    path = Path(await recorder.record(50))
+    recorder.process.kill()
+    recorder.process.communicate()
+    events = await nats.connect(url)
+    heard = await events.subscribe("dt.rover.evt.recorder")
+    await events.flush()
+    try:
+        recorder.start_process()
+        told = orjson.loads((await heard.next_msg(timeout=DEADLINE_S)).data)
+        assert (told["event"], told["episode"]) == ("recovered", path.name)
+    finally:
+        await events.close()

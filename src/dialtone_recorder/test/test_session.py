@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
+from dialtone_core.clock import FakeClock
 from dialtone_core.errors import ConfigError, DialtoneError
 from dialtone_core.sample import Sample
 from dialtone_recorder.closing import index_episode, publish
@@ -91,6 +92,18 @@ def test_an_episode_splits_by_size_and_every_reader_sees_the_whole(tmp_path: Pat
         assert sum(1 for _ in reader.messages()) == 40
 
 
+def test_what_was_put_just_before_the_end_is_in_the_file(tmp_path: Path) -> None:
+    """The end may fall anywhere into the writer's round, such as into its look at the disk."""
+    for number in range(40):
+        session = Session(tmp_path, Facts(f"n{number}", "rover"), NO_FLOOR)
+        session.add_topic(TEXT)
+        time.sleep(number * 0.001)  # the moment is what is varied, nothing is waited for
+        session.put(sample(0))
+        session.finish()
+        assert session.messages == 1
+        session.release()
+
+
 def test_what_the_disk_cannot_follow_is_counted_as_lost(tmp_path: Path) -> None:
     limits = Limits(min_free_bytes=0, queue_bytes=10 * len(HELLO))
     session = recorded(tmp_path, 5000, limits)
@@ -128,6 +141,45 @@ def test_a_full_disk_closes_the_file_and_keeps_what_was_on_it(tmp_path: Path) ->
     assert read_episode(path)["closed_by"] == "disk_full"
 
 
+def test_a_clock_that_steps_is_measured_and_nothing_is_lost(tmp_path: Path) -> None:
+    clock = FakeClock(wall_ns=START_NS)
+    session = Session(tmp_path, Facts("one", "rover"), NO_FLOOR, clock)
+    session.add_topic(TEXT)
+    for number in range(100):
+        session.put(sample(number))
+    clock.step_wall(-170.0)
+    for number in range(100):
+        session.put(sample(number - 170_000))
+    clock.advance(2.0)
+    deadline = time.monotonic() + 5
+    while session.to_json()["clock"]["step_ns"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    session.finish()
+    index_episode(session.folder)
+    path = publish(session.folder)
+    session.release()
+    facts = read_episode(path)
+    assert facts["clock"]["step_ns"] == -170_000_000_000
+    assert facts["duration_s"] == 2.0
+    assert episode_counts(path) == {"/text": 200}
+    assert facts["files"][0]["start_ns"] == START_NS - 170_000_000_000 + 500
+
+
+def test_a_message_over_64_mb_and_one_beyond_the_queue_are_kept(tmp_path: Path) -> None:
+    session = Session(
+        tmp_path, Facts("one", "rover"), Limits(min_free_bytes=0, queue_bytes=1_000_000)
+    )
+    session.add_topic(TEXT)
+    session.put(sample(0, payload=HELLO + bytes(70_000_000)))
+    session.finish()
+    index_episode(session.folder)
+    path = publish(session.folder)
+    session.release()
+    (read,) = episode_messages(path)
+    assert len(read.data) == len(HELLO) + 70_000_000
+
+
 def test_the_disk_floor_ends_the_session_by_itself(tmp_path: Path) -> None:
     session = recorded(tmp_path, 10, Limits(min_free_bytes=1 << 60))
     assert session.ended.wait(5)
@@ -157,6 +209,21 @@ def test_a_file_cut_anywhere_keeps_every_whole_record(
         read = list(make_reader(file).iter_messages())
     assert len(read) == contents.messages
     session.release()
+
+
+@pytest.mark.parametrize("size", [0, 8, 11])
+def test_a_recorder_killed_at_its_first_byte_leaves_an_empty_episode(
+    tmp_path: Path, size: int
+) -> None:
+    session = recorded(tmp_path, 0, NO_FLOOR)
+    session.finish()
+    os.truncate(session.folder / "one_0.mcap", size)
+    (session.folder / "episode.json").unlink()
+    session.release()
+    path = recover(session.folder)
+    assert path is not None
+    assert episode_counts(path) == {}
+    assert read_episode(path)["recovered"]
 
 
 def test_an_orphan_is_recovered_with_its_labels_and_marked(tmp_path: Path) -> None:
