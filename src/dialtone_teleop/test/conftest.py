@@ -25,6 +25,7 @@ def _load(name: str) -> ModuleType:
 _peer = _load("mavlink_peer")
 _load("nats_rig")
 _load("serial_peers")
+_load("actuator_rigs")
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ class RosTopicActuator:
         with self._lock:
             if not self._open or self._publisher is None:
                 return None
+            if not twist.is_zero() and not self._publisher.get_subscription_count():
+                return None
             self._publisher.publish(self._message(twist))
             self._published += 1
             return twist
