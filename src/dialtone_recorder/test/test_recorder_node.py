@@ -30,6 +30,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from dialtone_core import natslink
 from dialtone_core.ports import free_ports
 from dialtone_recorder.manifest import RECORDING, read_episode
 from dialtone_recorder.reader import episode_counts, episode_messages
@@ -338,7 +339,7 @@ async def test_a_red_gate_refuses_an_episode_unless_forced_and_is_written_into_i
     gate = ("gate.lidar.topic:=lidar", "gate.lidar.max_gap_s:=0.2", "gate.odom.topic:=odom",
             "gate.odom.rate_hz:=50.0")  # fmt: skip
     made = Recorder(tmp_path / "episodes", url, *gate)
-    events = await nats.connect(url)
+    events = await natslink.connect(url, "listener")
     heard = await events.subscribe("dt.rover.evt.recorder")
     try:
         deadline = time.monotonic() + DEADLINE_S
@@ -363,7 +364,7 @@ async def test_a_recovered_episode_is_told_to_everybody(recorder: Recorder, url:
     path = Path(await recorder.record(50))
     recorder.process.kill()
     recorder.process.communicate()
-    events = await nats.connect(url)
+    events = await natslink.connect(url, "listener")
     heard = await events.subscribe("dt.rover.evt.recorder")
     await events.flush()
     try:
