@@ -216,6 +216,9 @@ class _signals:  # noqa: N801 - used like a function
         return self._reader
 
     def __exit__(self, *_: object) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            # Ctrl-C under launch arrives twice; the second one must not kill an orderly end.
+            signal.signal(signum, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         self._reader.close()
         self._writer.close()
