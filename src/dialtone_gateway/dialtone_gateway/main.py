@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_FROM_BYTES)
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s")
+    # It writes a traceback for every request that is no HTTP: a stranger could fill the disk.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL + 1)
     try:
         arguments = sys.argv[1:] if argv is None else argv
         params = parse_arguments(arguments, GatewayParams, "gateway", "The robot's web server.")

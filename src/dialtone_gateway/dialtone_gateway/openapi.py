@@ -11,6 +11,8 @@ from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import NAME, STRING, Route, obj
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
+#: What a name in a path looks like, where it is not just a name.
+_PATTERNS = {"camera": "^[a-z0-9_]{1,40}$"}
 _REASONS = {
     400: "The request is malformed.",
     401: "Not logged in.",
@@ -19,6 +21,7 @@ _REASONS = {
     408: "The body did not come in time.",
     413: "The body is too big.",
     415: "The body is not JSON.",
+    422: "The offer cannot be answered.",
     421: "The gateway is not known by that name.",
     429: "Too many; wait.",
     500: "Internal error.",
@@ -73,7 +76,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "name": match[1],
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": f"^{NAME}$"},
+            "schema": {"type": "string", "pattern": _PATTERNS.get(match[1], f"^{NAME}$")},
         }
         for match in _PARAMETER.finditer(route.path)
     ]

@@ -104,7 +104,7 @@ class Dashboard:
         page = "text/html"
         return [
             Route("GET", "/", self.index, Role.PUBLIC, "The dashboard.", media=page),
-            Route("GET", "/{path:assets/.+|[^/]+}", self.file, Role.PUBLIC,
+            Route("GET", "/{path:assets/.+|(?!log(?:in|out)$)[^/]+}", self.file, Role.PUBLIC,
                   "A file of the dashboard.", media="*/*", statuses=(404,)),
         ]  # fmt: skip
 

@@ -76,9 +76,7 @@ async def test_it_ends_within_a_second_whoever_watches(
         stream = await http.get(f"{program.url}/stream/front.mjpeg")
         await stream.content.readexactly(1000)
         ws = await http.ws_connect(f"{program.url}/ws/video/front")
-        _, writer = await asyncio.open_connection(
-            "127.0.0.1", int(program.url.rpartition(":")[2])
-        )
+        _, writer = await asyncio.open_connection("127.0.0.1", int(program.url.rpartition(":")[2]))
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x")
         code, took_s, said = await program.end(signum)
         writer.close()

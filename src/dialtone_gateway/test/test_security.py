@@ -28,7 +28,7 @@ PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/api/openapi.json"),
     ("GET", "/"),
-    ("GET", "/{path:assets/.+|[^/]+}"),
+    ("GET", "/{path:assets/.+|(?!log(?:in|out)$)[^/]+}"),
     ("*", "/socket.io/"),
 }
 

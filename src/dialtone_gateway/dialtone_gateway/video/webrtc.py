@@ -49,7 +49,7 @@ class WebRtcApi:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/api/v1/webrtc", self.offer, Role.VIEWER, "Answer a WebRTC offer.",
-                  body=_OFFER, answer=obj({"sdp": STRING, "type": STRING}), statuses=(503,),
+                  body=_OFFER, answer=obj({"sdp": STRING, "type": STRING}), statuses=(422, 503),
                   max_body_bytes=2 * _MOST_SDP_BYTES),
         ]  # fmt: skip
 
@@ -77,7 +77,7 @@ class WebRtcApi:
         await asyncio.wait(either, timeout=_NEGOTIATE_S, return_when="FIRST_COMPLETED")
         if not answer.done() or answer.exception() is not None:
             task.cancel()
-            return error(400, "that offer cannot be answered; it must want H.264 video")
+            return error(422, "that offer cannot be answered; it must want H.264 video")
         return web.json_response({"sdp": answer.result(), "type": "answer"})
 
     async def aclose(self) -> None:
