@@ -21,9 +21,9 @@ from typing import Any
 
 from pymavlink.dialects.v20 import common as mavlink
 
+from dialtone_core.arguments import parse_arguments
 from dialtone_core.errors import DialtoneError
 from dialtone_sim.answers import handle
-from dialtone_sim.arguments import parse_arguments
 from dialtone_sim.autopilot import Autopilot, SetpointEvent
 from dialtone_sim.links import UdpAddress, bind_udp, connect_udp, parse_udp
 from dialtone_sim.params import VehicleParams
