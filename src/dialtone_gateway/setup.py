@@ -19,6 +19,6 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": ["gateway = dialtone_gateway.main:main"],
-        "dialtone.verbs": [],
+        "dialtone.verbs": ["users = dialtone_gateway.verbs.users:users"],
     },
 )

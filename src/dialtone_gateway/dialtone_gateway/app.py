@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -49,6 +51,9 @@ from dialtone_gateway.video.variants import Variants
 from dialtone_gateway.video.webrtc import WebRtcApi
 
 LOG = logging.getLogger("gateway")
+
+#: How often open connections are held against the accounts.
+RECHECK_S = 5.0
 
 
 class Gateway:
@@ -106,6 +111,7 @@ class Gateway:
         tunnel = Tunnel(params.tunnel, self._public)
         self._stack.push_async_callback(tunnel.aclose)
         tunnel.open()
+        self._keep(self._recheck())
         self._announce(folder)
 
     async def aclose(self) -> None:
@@ -220,6 +226,25 @@ class Gateway:
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return web.json_response(document(self.robot, self.routes))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` until the gateway closes."""
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait({task})
+
+        self._stack.push_async_callback(end)
+
+    async def _recheck(self) -> None:
+        """Close what belongs to accounts that were removed or lost their role meanwhile."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            try:
+                self.connections.end_where(lambda identity: not self.who.still_good(identity))
+            except DialtoneError as error:
+                LOG.error("%s", error)
 
     def _public(self, host: str) -> None:
         """A tunnel got or lost its name."""

@@ -227,6 +227,20 @@ async def test_a_logout_ends_streams_and_sockets(lab: Any, camera: Any, eventual
     await eventually(lambda: len(gateway.connections) == 0)
 
 
+async def test_a_removed_account_loses_what_it_has_open(
+    lab: Any, camera: Any, eventually: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("dialtone_gateway.app.RECHECK_S", 0.05)
+    gateway = await lab.gateway()
+    vera = await lab.person(gateway, "vera")
+    camera.roll()
+    async with vera.http.ws_connect(vera.url("/ws/video/front")) as ws:
+        await eventually(lambda: gateway.hub.viewers == 1)
+        gateway.accounts.remove("vera")
+        await ws.receive(5)
+    await eventually(lambda: gateway.hub.viewers == 0)
+
+
 async def test_a_viewers_slot_keeps_the_newest_only() -> None:
     viewer = Viewer()
     for frame in ("one", "two", "three"):
