@@ -19,6 +19,15 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": ["recorder_node = dialtone_recorder.node:main"],
-        "dialtone.verbs": ["episodes = dialtone_recorder.verbs.episodes:app"],
+        "dialtone.exporters": [
+            "hdf5 = dialtone_recorder.exports.hdf5:Hdf5",
+            "lerobot = dialtone_recorder.exports.lerobot:LeRobot",
+            "parquet = dialtone_recorder.exports.parquet:Parquet",
+        ],
+        "dialtone.verbs": [
+            "dataset = dialtone_recorder.verbs.dataset:app",
+            "episodes = dialtone_recorder.verbs.episodes:app",
+            "export = dialtone_recorder.verbs.export:export",
+        ],
     },
 )
