@@ -23,7 +23,7 @@ export const DESK = { width: 1280, height: 800 };
 export const PHONE = { width: 360, height: 740 };
 export const USER = process.env.DIALTONE_USER ?? "ada";
 export const ADMIN = process.env.DIALTONE_ADMIN ?? "admin";
-const PASSWORDS = {
+export const PASSWORDS = {
   [USER]: process.env.DIALTONE_USER_PASSWORD ?? USER,
   [ADMIN]: process.env.DIALTONE_ADMIN_PASSWORD ?? ADMIN,
 };
