@@ -22,6 +22,10 @@ setup(
             "bridge_node = dialtone_bridge.node:main",
             "nats_server = dialtone_bridge.nats_server:main",
         ],
-        "dialtone.verbs": ["routes = dialtone_bridge.verbs.routes:routes"],
+        "dialtone.verbs": [
+            "routes = dialtone_bridge.verbs.routes:routes",
+            "hub = dialtone_bridge.verbs.hub:hub",
+            "fleet = dialtone_bridge.verbs.fleet:fleet",
+        ],
     },
 )

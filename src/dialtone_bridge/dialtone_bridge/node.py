@@ -9,6 +9,7 @@ import sys
 from rclpy.node import Node
 
 from dialtone_bridge import ros_reports, services
+from dialtone_bridge.durable import DurableSettings
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.params import BridgeParams
 from dialtone_bridge.ros_services import RosServices
@@ -47,7 +48,14 @@ class Bridge:
         self._foxglove: FoxgloveTransport | None = None
         if params.nats_url:
             link = NatsSettings(
-                self._robot, params.nats_url, params.nats_credentials, namespace, params.nats_leaf
+                self._robot,
+                params.nats_url,
+                params.nats_credentials,
+                namespace,
+                params.nats_leaf,
+                DurableSettings(
+                    params.durable_max_bytes, params.durable_max_age_s, params.catchup_mbps
+                ),
             )
             self._nats = NatsTransport(link, inbound, log)
             self._transports.append(self._nats)

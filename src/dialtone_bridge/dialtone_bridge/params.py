@@ -38,6 +38,7 @@ class RouteParams:
     durability: str = param("auto", "QoS; auto follows the publishers", choices=_DURABILITY)
     latched: bool = param(False, "a client that comes late gets the last message")
     always: bool = param(False, "subscribe even while nobody wants it")
+    durable: bool = param(False, "kept in the robot's JetStream, for a hub; implies always")
     transports: list[str] = param([], "transports that carry it; empty is all")
 
 
@@ -56,6 +57,11 @@ class BridgeParams:
     hub_url: str = param("", "leaf node address of a hub, nats://HOST:7422, which the embedded "
                          "server joins; empty is none")  # fmt: skip
     hub_credentials: str = param("", "file with the hub's credentials for this robot")
+    durable_max_bytes: int = param(1 << 30, "what durable routes may keep; the oldest goes",
+                                   unit="bytes", minimum=1 << 20)  # fmt: skip
+    durable_max_age_s: float = param(7 * 86400.0, "how long it is kept", unit="s", minimum=1)
+    catchup_mbps: float = param(16.0, "how fast a hub may fetch it; 0 is no limit", unit="Mbit/s",
+                                minimum=0, maximum=100_000)  # fmt: skip
     nats_leaf: str = param(
         "", "host:port of the server's leaf nodes, to learn which topics are wanted; "
         "empty is the embedded server's own"

@@ -53,6 +53,7 @@ class Route:
     durability: str = "auto"
     latched: bool = False
     always: bool = False
+    durable: bool = False
     transports: frozenset[str] = field(default_factory=frozenset)
 
     def carries(self, transport: str) -> bool:
@@ -157,7 +158,8 @@ def _resolve(label: str, asked: RouteParams, type_name: str) -> Route:
         asked.reliability,
         asked.durability,
         asked.latched,
-        asked.always,
+        asked.always or asked.durable,
+        asked.durable,
         frozenset(asked.transports),
     )
 

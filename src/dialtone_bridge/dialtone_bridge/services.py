@@ -25,6 +25,7 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
         "max_bytes": route.policy.max_bytes,
         "max_rate_hz": route.max_rate_hz,
         "latched": route.latched,
+        "durable": route.durable,
         "subscribed": report.subscribed,
         "messages": stats.messages,
         "bytes": stats.bytes,

@@ -187,7 +187,7 @@ class NatsKeys:
         folder.chmod(0o700)
         for role in KEY_ROLES:
             if not cls.seed(folder, role):
-                write_secret(folder / f"{role}.nk", _new_seed() + "\n")
+                write_secret(folder / f"{role}.nk", new_seed() + "\n")
         return cls({role: cls.seed(folder, role) for role in KEY_ROLES})
 
     @staticmethod
@@ -200,16 +200,22 @@ class NatsKeys:
 
     def users(self, robot: str) -> list[dict[str, Any]]:
         """The users of the server's config; it learns the public keys only."""
-        import nkeys  # type: ignore[import-untyped]
-
-        found = []
-        for role, seed in self.seeds.items():
-            public = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
-            found.append({"nkey": public, "permissions": permissions(robot, role).config()})
-        return found
+        return [
+            {"nkey": public_key(seed), "permissions": permissions(robot, role).config()}
+            for role, seed in self.seeds.items()
+        ]
 
 
-def _new_seed() -> str:
+def public_key(seed: str) -> str:
+    """What a server may know of ``seed``."""
+    import nkeys  # type: ignore[import-untyped]
+
+    found: bytes = nkeys.from_seed(bytearray(seed.encode())).public_key
+    return found.decode()
+
+
+def new_seed() -> str:
+    """A new user's nkey seed (``SU…``)."""
     import nkeys
 
     made: bytes = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)

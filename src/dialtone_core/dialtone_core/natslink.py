@@ -222,6 +222,13 @@ def publish_frame(client: Client, subject: bytes, head: bytes, more: bytes, payl
     return int(client._pending_data_size)
 
 
+def publish_request(
+    client: Client, subject: bytes, reply: bytes, head: bytes, more: bytes, payload: bytes
+) -> int:
+    """Like ``publish_frame``, naming ``reply`` as where the answer goes."""
+    return publish_frame(client, subject + b" " + reply, head, more, payload)
+
+
 async def flush_frames(client: Client, wait: bool) -> None:
     """Hand what ``publish_frame`` queued to the socket; ``wait`` until the socket took it."""
     await client._flush_pending(force_flush=wait)

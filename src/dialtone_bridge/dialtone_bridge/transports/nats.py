@@ -8,9 +8,10 @@ nats-py would deliver the stale buffer after a reconnect.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nats.errors
@@ -19,11 +20,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.request import Request
 
+from dialtone_bridge.durable import DurableSender, DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import InterestWatch, wants
 from dialtone_bridge.transports.nats_sink import NatsSink
+from dialtone_bridge.transports.nats_status import Status
 from dialtone_core import __version__, wire
 from dialtone_core.aio import TaskGroup
 from dialtone_core.delivery import Lane, Outbox
@@ -59,6 +62,7 @@ class NatsSettings:
     credentials: str = ""
     namespace: str = "/"
     leaf: str = ""
+    durable: DurableSettings = field(default_factory=DurableSettings)
 
 
 class NatsTransport:
@@ -71,6 +75,7 @@ class NatsTransport:
         self._inbound = inbound
         self._log = log
         self._outbox: Outbox[Sample] = Outbox()
+        self._durable = DurableSender(settings.robot, settings.durable, log)
         self._sinks: dict[Lane[Sample], NatsSink] = {}
         self._telemetry: Client | None = None
         self._commands: Client | None = None
@@ -84,6 +89,7 @@ class NatsTransport:
             f"dt.{settings.robot}.tlm",
             self._on_interest,
         )
+        self._status = Status(settings.robot, self._describe)
         self.connected = asyncio.Event()
         self.refusals = Refusals()
         self.received = 0
@@ -96,6 +102,7 @@ class NatsTransport:
         """Connect; returns also while the server is away, the link then follows."""
         settings = self._settings
         self._outbox.bind(asyncio.get_running_loop())
+        self._durable.outbox.bind(asyncio.get_running_loop())
         self._telemetry = await connect(
             settings.url,
             f"{settings.robot} telemetry",
@@ -141,7 +148,15 @@ class NatsTransport:
         """Send what the lanes hold, and follow what is wanted, until cancelled."""
         async with TaskGroup() as group:
             group.create_task(self._watch.run())
+            if self._commands is not None:
+                group.create_task(self._durable.run(self._commands))
+                group.create_task(self._status.run(self._commands))
             await self._send_all()
+
+    @property
+    def has_durable(self) -> bool:
+        """Whether any route goes through the robot's JetStream."""
+        return bool(self._durable.sinks)
 
     async def _send_all(self) -> None:
         while True:
@@ -163,16 +178,32 @@ class NatsTransport:
         subject = wire.telemetry_subject(
             self._settings.robot, topic.name, self._settings.namespace
         )
-        sink = NatsSink(topic, subject, self._outbox, want, self._forget)
+        outbox = self._durable.outbox if topic.route.durable else self._outbox
+        sink = NatsSink(topic, subject, outbox, want, self._forget)
+        if topic.route.durable:
+            self._durable.attach(sink)
+            want(True)
+            return sink
+        sink.keep_last(self._settings.robot)
         self._sinks[sink.lane] = sink
-        want(wants(self._patterns, subject))
+        want(topic.route.latched or wants(self._patterns, subject))
         return sink
 
     def _on_interest(self, patterns: frozenset[str] | None) -> None:
         """Subscribe to what is wanted now and to nothing else."""
         self._patterns = patterns
         for sink in list(self._sinks.values()):
-            sink.want(wants(patterns, sink.subject))
+            sink.want(sink.topic.route.latched or wants(patterns, sink.subject))
+
+    def _describe(self) -> dict[str, Any]:
+        """What presence says of us; a robot may have hundreds of topics, so no more than names."""
+        sinks = [*self._sinks.values(), *self._durable.sinks.values()]
+        return {
+            "durable": self.has_durable,
+            "namespace": self._settings.namespace,
+            "capabilities": ["telemetry", "commands", "services", "last"],
+            "routes": {sink.topic.path: sink.topic.type for sink in sinks[:256]},
+        }
 
     def _leaf_address(self) -> tuple[str, int, Login] | None:
         """Where the server takes leaf nodes: as set, or as the embedded server wrote it."""
@@ -186,13 +217,20 @@ class NatsTransport:
         return HOST, ports.leaf_port, ports.leaf_login()
 
     def _forget(self, sink: NatsSink) -> None:
-        self._outbox.close_lane(sink.lane)
-        self._sinks.pop(sink.lane, None)
+        for outbox, sinks in (
+            (self._outbox, self._sinks),
+            (self._durable.outbox, self._durable.sinks),
+        ):
+            outbox.close_lane(sink.lane)
+            sinks.pop(sink.lane, None)
 
     def health(self) -> Health:
         values: dict[str, object] = {
             "url": self._settings.url,
             "interest": self._watch.state,
+            "jetstream": self._status.jetstream,
+            "rtt_ms": self._status.rtt_ms,
+            "hub_rtt_ms": self._status.hub_rtt_ms,
             "sent": self._sent,
             "dropped_offline": self._offline,
             "dropped_slow": sum(lane.dropped for lane in self._outbox.lanes),
@@ -201,6 +239,13 @@ class NatsTransport:
             "commands": self.received,
             "commands_refused": self.refusals.total(),
         }
+        if self._durable.sinks:
+            values |= {
+                "durable": self._durable.state,
+                "durable_stored": self._durable.stored,
+                "durable_waiting": self._durable.waiting(),
+                "durable_repeated": self._durable.repeated,
+            }
         values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
         if self.refusals.last:
             values["last_refusal"] = self.refusals.last
@@ -210,6 +255,8 @@ class NatsTransport:
     async def aclose(self) -> None:
         telemetry, self._telemetry = self._telemetry, None
         commands, self._commands = self._commands, None
+        if commands is not None:
+            await self._status.leave(commands)
         for client in (commands, telemetry):
             if client is not None:
                 await client.close()
@@ -222,7 +269,10 @@ class NatsTransport:
             self._offline += 1
             return 0
         try:
-            waiting = publish_frame(client, sink.subject_bytes, *sink.encode(sample))
+            frame = sink.encode(sample)
+            waiting = publish_frame(client, sink.subject_bytes, *frame)
+            if sink.last_subject and sink.is_last_due(time.monotonic()):
+                waiting = publish_frame(client, sink.last_subject, *frame)
         except nats.errors.MaxPayloadError:
             self._count_oversize(sink, len(sample.payload))
             return 0
@@ -273,6 +323,8 @@ class NatsTransport:
         if connected:
             self._log.info(f"connected to {self._settings.url}")
             self.connected.set()
+            if not self._link_up:
+                self._status.poke()
         elif self._link_up or why != "disconnected":
             fix = ". Fix: give nats_credentials that this server knows" if refused(why) else ""
             self._say_once(f"no link to {self._settings.url} ({why}); trying on{fix}")

@@ -8,8 +8,11 @@ from dialtone_bridge.transports.base import SinkStats, Topic, Want
 from dialtone_core import wire
 from dialtone_core.cdr import read_compressed_image
 from dialtone_core.delivery import Lane, Outbox
+from dialtone_core.natsaccess import last_bucket
 from dialtone_core.natslink import frame_head
 from dialtone_core.sample import Sample
+
+_LAST_EVERY_S = 1.0
 
 
 class NatsSink:
@@ -29,6 +32,8 @@ class NatsSink:
         self.want = want
         self.sent = 0
         self.failed = 0
+        self.last_subject = b""
+        self._last_at_s = 0.0
         self._on_close = on_close
         self._encoding = topic.route.encoding
         self._heads = {
@@ -48,6 +53,20 @@ class NatsSink:
 
     def close(self) -> None:
         self._on_close(self)
+
+    def keep_last(self, robot: str) -> None:
+        """Have the newest message in the KV bucket, where the route is latched or ``latest``."""
+        route = self.topic.route
+        if route.latched or route.policy.kind == "latest":
+            tail = self.subject.split(".", 3)[3]
+            self.last_subject = f"$KV.{last_bucket(robot)}.{tail}".encode()
+
+    def is_last_due(self, now_s: float) -> bool:
+        """Whether the bucket gets this message: each latched one, of others one a second."""
+        if not self.topic.route.latched and now_s - self._last_at_s < _LAST_EVERY_S:
+            return False
+        self._last_at_s = now_s
+        return True
 
     def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
         """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset.

@@ -1,0 +1,129 @@
+"""What the robot says of itself on NATS: presence, online and offline, the latency of the link.
+
+Presence is said every few seconds and stands in a bucket whose entries die by themselves, which is
+the last will of a robot that lost power. A hub answers each, so that the way to it and back is
+measured beside that to our own server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import nats.errors
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
+from dialtone_core import __version__, wire
+from dialtone_core.natsaccess import PRESENCE, last_bucket
+
+PERIOD_S = 5.0
+TTL_S = 15.0
+_PING_S = 2.0
+#: What the newest messages of a robot may take in memory on its server.
+_LAST_BYTES = 256 * 1024 * 1024
+
+
+class Status:
+    """``describe`` gives what is known beside the name: routes, capabilities."""
+
+    def __init__(self, robot: str, describe: Callable[[], dict[str, Any]]) -> None:
+        self.rtt_ms: float | None = None
+        self.hub_rtt_ms: float | None = None
+        self.jetstream = "unknown"
+        self._robot = robot
+        self._describe = describe
+        self._pong = f"dt.{robot}.sync.pong"
+        self._asked: dict[int, float] = {}
+        self._last_hub_s = 0.0
+        self._poke = asyncio.Event()
+
+    def poke(self) -> None:
+        """Say it now: the link is back."""
+        self.jetstream = "unknown"
+        self._poke.set()
+
+    async def run(self, client: Client) -> None:
+        """Until cancelled."""
+        await client.subscribe(self._pong, cb=self._on_pong)
+        fresh = True
+        while True:
+            self._poke.clear()
+            if client.is_connected:
+                try:
+                    await self._say(client, fresh)
+                    fresh = False
+                except (nats.errors.Error, asyncio.TimeoutError):
+                    fresh = True
+            else:
+                self.rtt_ms, fresh = None, True
+            try:
+                await asyncio.wait_for(self._poke.wait(), PERIOD_S)
+                fresh = True
+            except asyncio.TimeoutError:
+                continue
+
+    async def leave(self, client: Client) -> None:
+        """Say that the robot goes, if somebody can hear it."""
+        if not client.is_connected:
+            return
+        try:
+            await client.publish(wire.event_subject(self._robot, "offline"), self._event())
+            gone = {"KV-Operation": "DEL"}
+            await client.publish(f"$KV.{PRESENCE}.{self._robot}", b"", headers=gone)
+            await client.flush(timeout=1)
+        except (nats.errors.Error, asyncio.TimeoutError):
+            return
+
+    async def _say(self, client: Client, fresh: bool) -> None:
+        if fresh:
+            await client.publish(wire.event_subject(self._robot, "online"), self._event())
+        if self.jetstream != "ready":
+            await self._make_buckets(client)
+        asked_s = time.monotonic()
+        await client.flush(timeout=_PING_S)  # a ping, and the server's pong
+        self.rtt_ms = round(1000 * (time.monotonic() - asked_s), 3)
+        if time.monotonic() - self._last_hub_s > TTL_S:
+            self.hub_rtt_ms = None
+        number = time.monotonic_ns()
+        self._asked = {number: time.monotonic()}
+        body = orjson.dumps({**self._body(), "ping": number})
+        await client.publish(f"dt.{self._robot}.evt.presence", body, reply=self._pong)
+        await client.publish(f"$KV.{PRESENCE}.{self._robot}", body)
+
+    async def _make_buckets(self, client: Client) -> None:
+        presence = bucket(PRESENCE, ttl_s=TTL_S, storage="memory")
+        last = bucket(last_bucket(self._robot), storage="memory", size=_LAST_BYTES)
+        try:
+            await ensure_stream(client, presence)
+            await ensure_stream(client, last)
+            self.jetstream = "ready"
+        except JetStreamError as error:
+            self.jetstream = f"none: {error.what}"
+
+    async def _on_pong(self, message: Msg) -> None:
+        try:
+            number = orjson.loads(message.data)["ping"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return
+        asked_s = self._asked.pop(number, None) if isinstance(number, int) else None
+        if asked_s is not None:
+            self._last_hub_s = time.monotonic()
+            self.hub_rtt_ms = round(1000 * (self._last_hub_s - asked_s), 3)
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "robot": self._robot,
+            "version": __version__,
+            "stamp_ns": time.time_ns(),
+            "rtt_ms": self.rtt_ms,
+            "hub_rtt_ms": self.hub_rtt_ms,
+            **self._describe(),
+        }
+
+    def _event(self) -> bytes:
+        return orjson.dumps({"version": __version__, "stamp_ns": time.time_ns()})
