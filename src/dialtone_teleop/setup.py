@@ -19,6 +19,12 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": ["teleop_node = dialtone_teleop.node:main"],
-        "dialtone.verbs": [],
+        "dialtone.verbs": [
+            f"{verb} = dialtone_teleop.verbs.{verb}:{verb}" for verb in ("drive", "repl", "estop")
+        ],
+        "dialtone.actuators": [
+            f"{name} = dialtone_teleop.actuators.{name}:create"
+            for name in ("mavlink", "neck", "ros_topic", "sim", "twist_serial")
+        ],
     },
 )

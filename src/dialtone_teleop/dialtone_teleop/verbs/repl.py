@@ -1,0 +1,99 @@
+"""``dialtone repl``: type the neck's lines, see each acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from dialtone_core.cli import console
+from dialtone_core.errors import DialtoneError
+
+_ACK_S = 2.0
+_TYPE = {"Dt-Type": "std_msgs/msg/String"}
+
+
+def repl(
+    lines: Annotated[
+        list[str] | None, typer.Argument(help="Lines to send instead of typing them.")
+    ] = None,
+    robot: str = typer.Option("", help="Name of the robot; the one that runs here by default."),
+    nats_url: str = typer.Option("", help="NATS server of a robot elsewhere: nats://host:4222."),
+    credentials: str = typer.Option("", help="NATS credentials file (.creds)."),
+    user: str = typer.Option("", help="Who you are; your login name by default."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object a line."),
+) -> None:
+    """Talk to a robot's neck, line by line; each acknowledgement is echoed.
+
+    [bold]HOME[/bold], HOME_SOFT, HOME_BRUTE  home it  ·  [bold]HEALTH[/bold], STATUS  ask it
+
+    [bold]X50,Y-20[/bold]  head pose: X Y Z R P -700..700, H 0..70, S and A 0..10; what is left out
+    stays  ·  [bold]1:55,2:60[/bold]  single actuators in mm  ·  [bold]Q:1,0,0,0,H30[/bold]
+    quaternion w,x,y,z
+
+    Ctrl-D or [bold]exit[/bold] ends it. With lines as arguments, or piped in, it exits with 2 when
+    one was refused or not acknowledged.
+    """
+    from dialtone_teleop.operator.robot import find_robot
+
+    where = find_robot(robot, nats_url, credentials)
+    asyncio.run(_talk(where, user, lines or [], as_json))
+
+
+async def _talk(where: Any, user: str, lines: list[str], as_json: bool) -> None:
+    from dialtone_teleop.operator.neckline import NeckLine
+    from dialtone_teleop.operator.robot import RobotLine, operator_name
+
+    line = await RobotLine.open(where, operator_name(user))
+    neck = NeckLine(line)
+    show = _printer(as_json)
+    try:
+        await neck.open(lambda text: show("", text))
+        if lines or not sys.stdin.isatty():
+            await _all(neck, lines or sys.stdin.read().splitlines(), show)
+        else:
+            await _typed(neck, where.robot, show)
+    finally:
+        await line.close()
+
+
+async def _all(neck: Any, lines: list[str], show: Callable[[str, str], None]) -> None:
+    for text in filter(None, map(str.strip, lines)):
+        ack = await neck.say(text, _ACK_S)
+        show(text, ack or "")
+        if not ack:
+            raise DialtoneError(f"{text} was not acknowledged", fix="is its actuator neck?")
+        if not ack.startswith("ok "):
+            raise DialtoneError(ack)
+
+
+async def _typed(neck: Any, robot: str, show: Callable[[str, str], None]) -> None:
+    with suppress(ImportError):
+        import readline  # noqa: F401 - gives input() its history
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            text = (await loop.run_in_executor(None, input, f"{robot}> ")).strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if text in ("exit", "quit"):
+            return
+        if text:
+            ack = await neck.say(text, _ACK_S)
+            show(text, ack or "no acknowledgement; is the robot's actuator a neck?")
+
+
+def _printer(as_json: bool) -> Callable[[str, str], None]:
+    def show(sent: str, ack: str) -> None:
+        if as_json:
+            console.print(json.dumps({"sent": sent, "ack": ack}), markup=False, highlight=False)
+            return
+        style = "green" if ack.startswith("ok ") else "dim" if ack.startswith("says ") else "red"
+        console.print(ack, style=style, markup=False, highlight=False)
+
+    return show
