@@ -100,6 +100,7 @@ async function post(request, response, path) {
     sessions.set(id, { user: uuid, role, session: id.slice(0, 4) });
     return send(response, 200, { user: uuid, role }, { "Set-Cookie": `dt_session=${id}; HttpOnly; SameSite=Strict; Path=/` });
   }
+  if (path === "/api/v1/webrtc") return send(response, 503, { error: "the mock has no H.264" });
   if (path === "/logout") sessions.delete(/dt_session=(\w+)/.exec(request.headers.cookie ?? "")?.[1]);
   return send(response, 200, { ok: true, expires_at_s: Date.now() / 1000 + 3600 });
 }

@@ -81,3 +81,20 @@ test("everything on the drive view is reached with the Tab key", async () => {
   for (const part of ["tab-plots", "settings", "estop", "lease"]) assert.ok(seen.has(part), part);
   await other.context().close();
 });
+
+test("H.264 is taken where the gateway has it, and JPEG goes on where it has not", async () => {
+  const other = await openPage(browser);
+  await signIn(other, site);
+  const tile = other.locator("[data-testid^=video-]").first();
+  const frames = async () => Number(await tile.locator("canvas").getAttribute("data-frames"));
+  await until("JPEGs come", async () => (await frames()) > 5);
+  const answered = other.waitForResponse(/webrtc/);
+  await other.getByTestId("settings").click();
+  await other.getByTestId("video-path").selectOption("h264");
+  const path = (await answered).ok() ? "H.264" : "JPEG";
+  await until(`pictures come as ${path}`, async () => (await tile.textContent()).includes(path));
+  const before = await frames();
+  await until("pictures go on", async () => (await frames()) > before + 20, 15_000);
+  if (!site.mock) assert.equal(path, "H.264");
+  await other.context().close();
+});

@@ -10,7 +10,8 @@ import { socketUrl } from "./api";
 import type { Link } from "./link";
 import { ClockOffset, Rate, Recent } from "./stats";
 
-export type OnPicture = (bitmap: ImageBitmap) => void;
+export type Drawable = ImageBitmap | HTMLVideoElement;
+export type OnPicture = (picture: Drawable, width: number, height: number) => void;
 
 export interface Feed {
   readonly figures: Figures;
@@ -25,13 +26,15 @@ export class Figures {
   readonly latencyMs = signal<number | null>(null);
   readonly size = signal("");
   readonly skipped = signal(0);
+  /** How the pictures come. */
+  readonly path = signal<"JPEG" | "H.264">("JPEG");
   private readonly rate = new Rate();
   private readonly latencies = new Recent(30);
   private lastSeq: number | null = null;
   private lastAt = 0;
   private readonly timer = setInterval(() => this.refresh(), 500);
 
-  drawn(bitmap: ImageBitmap, seq: number | null, latencyMs: number | null): void {
+  drawn(width: number, height: number, seq: number | null, latencyMs: number | null): void {
     const now = performance.now();
     this.rate.add(now);
     this.lastAt = now;
@@ -41,7 +44,7 @@ export class Figures {
       if (gap > 0 && gap < 1000) this.skipped.set(this.skipped.peek() + gap);
       this.lastSeq = seq;
     }
-    this.size.set(`${bitmap.width}×${bitmap.height}`);
+    this.size.set(`${width}×${height}`);
     this.state.set("live");
   }
 
@@ -66,9 +69,9 @@ const FIRST_CREDITS = 2;
 const RETRY_MS = 1000;
 const PING_MS = 1000;
 
-/** `WS /ws/video/<camera>` of the gateway. */
+/** `WS /ws/video/<camera>` of the gateway. `figures` stay the caller's. */
 export class SocketFeed implements Feed {
-  readonly figures = new Figures();
+  readonly figures: Figures;
   private readonly url: string;
   private readonly onPicture: OnPicture;
   private readonly offset = new ClockOffset();
@@ -77,7 +80,9 @@ export class SocketFeed implements Feed {
   private retry: ReturnType<typeof setTimeout> | undefined;
   private readonly beat = setInterval(() => this.ping(), PING_MS);
 
-  constructor(camera: string, onPicture: OnPicture) {
+  constructor(camera: string, onPicture: OnPicture, figures: Figures) {
+    this.figures = figures;
+    figures.path.set("JPEG");
     this.url = socketUrl(`/ws/video/${encodeURIComponent(camera)}`);
     this.onPicture = onPicture;
     this.connect();
@@ -87,7 +92,6 @@ export class SocketFeed implements Feed {
     this.closed = true;
     clearInterval(this.beat);
     clearTimeout(this.retry);
-    this.figures.close();
     this.socket?.close();
   }
 
@@ -115,10 +119,10 @@ export class SocketFeed implements Feed {
       const frame = readVideoFrame(data);
       const bitmap = await createImageBitmap(new Blob([frame.picture], { type: "image/jpeg" }));
       if (!this.closed) {
-        this.onPicture(bitmap);
+        this.onPicture(bitmap, bitmap.width, bitmap.height);
         const offset = this.offset.offsetMs;
         const latency = offset === null ? null : wallMs() + offset - frame.captureMs;
-        this.figures.drawn(bitmap, frame.seq, latency);
+        this.figures.drawn(bitmap.width, bitmap.height, frame.seq, latency);
       }
       bitmap.close();
     } catch {
@@ -183,8 +187,8 @@ export class NatsFeed implements Feed {
       this.newest = null;
       try {
         const bitmap = await createImageBitmap(new Blob([picture], { type: "image/jpeg" }));
-        this.onPicture(bitmap);
-        this.figures.drawn(bitmap, seq, null);
+        this.onPicture(bitmap, bitmap.width, bitmap.height);
+        this.figures.drawn(bitmap.width, bitmap.height, seq, null);
         bitmap.close();
       } catch {
         // One broken picture is skipped.

@@ -29,6 +29,9 @@ function remembered<T>(key: string, check: (value: unknown) => T): Signal<T> {
 export const THEMES = ["auto", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
+export const VIDEO_PATHS = ["auto", "jpeg", "h264"] as const;
+export type VideoPath = (typeof VIDEO_PATHS)[number];
+
 export const settings = {
   /** Share of the robot's own speed limit. */
   speed: remembered("speed", number(0.05, 1, 0.5)),
@@ -40,6 +43,9 @@ export const settings = {
     Array.isArray(value) && value.every((item) => typeof item === "string")
       ? value.slice(0, 12)
       : ["odom:twist.twist.linear.x", "odom:twist.twist.angular.z", "imu/data:angular_velocity.z"],
+  ),
+  video: remembered<VideoPath>("video", (value) =>
+    VIDEO_PATHS.includes(value as VideoPath) ? (value as VideoPath) : "auto",
   ),
   camera: remembered("camera", (value) => (typeof value === "string" ? value : "")),
   allCameras: remembered("all_cameras", (value) => value === true),

@@ -5,7 +5,7 @@
 
 import { api, type RobotInfo } from "../connection/api";
 import type { App } from "../state/app";
-import { settings, type Theme, THEMES } from "../state/settings";
+import { settings, type Theme, THEMES, VIDEO_PATHS, type VideoPath } from "../state/settings";
 import { h } from "../widgets/dom";
 import { duration } from "./format";
 
@@ -37,6 +37,11 @@ export function settingsDialog(
       onchange: (event) => settings.theme.set((event.target as HTMLSelectElement).value as Theme),
     }, THEMES.map((name) => h("option", { value: name, selected: name === settings.theme.peek() },
       { auto: "As the system", light: "Light", dark: "Dark" }[name])))),
+    h("label", {}, h("span", {}, "Video"), h("select", {
+      value: settings.video, "data-testid": "video-path",
+      onchange: (event) => settings.video.set((event.target as HTMLSelectElement).value as VideoPath),
+    }, VIDEO_PATHS.map((name) => h("option", { value: name, selected: name === settings.video.peek() },
+      { auto: "JPEG, or H.264 on a slow link", jpeg: "JPEG", h264: "H.264 (WebRTC)" }[name])))),
     h("label", {}, h("span", {}, "Refuse to drive above a round trip of (ms)"), h("input", {
       type: "number", min: "50", max: "2000", step: "50", value: settings.maxRttMs, "data-testid": "max-rtt",
       onchange: (event) => {

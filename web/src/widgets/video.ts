@@ -1,8 +1,10 @@
 /** A camera's picture with its figures on top. */
 
-import { type Feed, NatsFeed, SocketFeed } from "../connection/videofeed";
+import { AutoFeed } from "../connection/autofeed";
+import { type Drawable, type Feed, NatsFeed } from "../connection/videofeed";
 import type { App } from "../state/app";
 import type { Robot } from "../state/robot";
+import { settings } from "../state/settings";
 import { onEnd } from "../state/signals";
 import { h } from "./dom";
 
@@ -10,16 +12,16 @@ export function videoTile(app: App, robot: Robot, camera: string): HTMLElement {
   const canvas = h("canvas", { class: "picture", role: "img", "aria-label": `Camera ${camera}` });
   const context = canvas.getContext("2d", { alpha: false, desynchronized: true });
   let frames = 0;
-  const onPicture = (bitmap: ImageBitmap) => {
-    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-      canvas.width = bitmap.width;
-      canvas.height = bitmap.height;
+  const onPicture = (picture: Drawable, width: number, height: number) => {
+    if (canvas.width !== width || canvas.height !== height) {
+      canvas.width = width;
+      canvas.height = height;
     }
-    context?.drawImage(bitmap, 0, 0);
+    context?.drawImage(picture, 0, 0);
     canvas.dataset["frames"] = String(++frames);
   };
   const feed: Feed = app.isHome(robot)
-    ? new SocketFeed(camera, onPicture)
+    ? new AutoFeed(camera, onPicture, settings.video)
     : new NatsFeed(robot.link, robot.name, camera, onPicture);
   onEnd(() => feed.close());
   const { figures } = feed;
@@ -36,7 +38,7 @@ export function videoTile(app: App, robot: Robot, camera: string): HTMLElement {
         const latency = figures.latencyMs();
         return latency === null ? "– ms" : `${latency.toFixed(0)} ms`;
       }),
-      h("span", { class: "wide-only" }, () => figures.size()),
+      h("span", { class: "wide-only" }, () => `${figures.size()} ${figures.path()}`),
     ),
     h("p", { class: "tile-note", hidden: () => figures.state() === "live" }, () =>
       figures.state() === "lost" ? "Picture lost, trying again" : "Waiting for pictures",
