@@ -5,18 +5,19 @@ has acknowledged the guided mode and arming **and** its heartbeat shows both. Fr
 that somebody else chose, or a disarm, ends it (``mode_changed``, ``disarmed``) until ``arm`` is
 asked for again: we never fight a pilot. Times are monotonic ns; not thread-safe.
 
-Sources: MAVLink common.xml; ArduPilot's rover and copter mode numbers.
+Source: MAVLink common.xml; ``mavlink_dialect`` for what differs between autopilots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pymavlink.dialects.v20 import common as mavlink
 
-from dialtone_core.command import Twist
+from dialtone_core.command import STOP, Twist
+from dialtone_teleop.mavlink_clock import TimeSync
+from dialtone_teleop.mavlink_dialect import ROVER, dialect_of
 from dialtone_teleop.params import MavlinkParams
 
 NS_PER_S = 1_000_000_000
@@ -26,31 +27,14 @@ _SHOWN_NS = 3 * NS_PER_S // 2
 _HEARTBEAT_NS = NS_PER_S
 _TRIES_BEFORE_WORDS = 6
 
+#: Where an autopilot wants a stream: asked for after so much of it, and filled up with zeros once
+#: nothing was sent for so long. No command may be answered by a zero before its own timeout.
+_PRE_STREAM_NS = 3 * NS_PER_S // 2
+_FILL_NS = 7 * NS_PER_S // 20
+_STREAM_NS = NS_PER_S // 10
+
 #: Velocity and yaw rate only; position, acceleration and yaw are ignored. ArduRover's own value.
 VELOCITY_MASK = 0x5E7
-
-_ROVER = {0: "MANUAL", 1: "ACRO", 3: "STEERING", 4: "HOLD", 5: "LOITER", 6: "FOLLOW"} | {
-    7: "SIMPLE",
-    10: "AUTO",
-    11: "RTL",
-    12: "SMART_RTL",
-    15: "GUIDED",
-    16: "INITIALISING",
-}
-_COPTER = {0: "STABILIZE", 2: "ALT_HOLD", 3: "AUTO", 4: "GUIDED", 5: "LOITER", 6: "RTL", 9: "LAND"}
-_COPTER_TYPES = (2, 3, 4, 13, 14, 15)
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """The guided mode's number and the modes' names, of one kind of vehicle."""
-
-    guided: int
-    names: dict[int, str]
-
-    @classmethod
-    def of(cls, vehicle_type: int) -> Dialect:
-        return cls(4, _COPTER) if vehicle_type in _COPTER_TYPES else cls(15, _ROVER)
 
 
 class Session:
@@ -73,7 +57,12 @@ class Session:
         self.component = 1
         self.armed = False
         self.custom_mode = -1
-        self.dialect = Dialect.of(10)
+        self.dialect = ROVER
+        self.time_sync = TimeSync()
+        #: Parameters that the vehicle told, by name.
+        self.parameters: dict[str, float] = {}
+        self._setpoint_ns = 0
+        self._stream_ns: int | None = None
 
     def link(self, now_ns: int) -> bool:
         """Whether the vehicle's heartbeat is young enough."""
@@ -85,9 +74,7 @@ class Session:
     @property
     def mode(self) -> str:
         """Name of the vehicle's mode, its number where it has no name here, "" before it spoke."""
-        return (
-            self.dialect.names.get(self.custom_mode, str(self.custom_mode)) if self.heard else ""
-        )
+        return self.dialect.mode_name(self.custom_mode) if self.heard else ""
 
     @property
     def heard(self) -> bool:
@@ -135,15 +122,16 @@ class Session:
             self.system, self.component = message.get_srcSystem(), message.get_srcComponent()
         self._heard_ns = now_ns
         self._link = True
-        self.dialect = Dialect.of(message.type)
+        self.dialect = dialect_of(message.autopilot, message.type)
         self.custom_mode = message.custom_mode
         self.armed = bool(message.base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED)
         if fresh:
-            self._log("info", f"vehicle {self.system} is on the line, mode {self.mode}")
+            kind = self.dialect.name
+            self._log("info", f"vehicle {self.system} ({kind}) is on the line, mode {self.mode}")
             if self._params.auto_arm and self._wanted is None:
                 self._wanted = True
         self._judge()
-        return self._interval_requests() if fresh else []
+        return [*self._interval_requests(), *self._parameter_requests()] if fresh else []
 
     def on_reboot(self) -> None:
         """The vehicle's own clock began anew: it has forgotten mode, arming and rates."""
@@ -171,10 +159,13 @@ class Session:
         if now_ns >= self._heartbeat_ns:
             self._heartbeat_ns = now_ns + _HEARTBEAT_NS
             due.append(_heartbeat())
+            if self._link:
+                due += self.time_sync.tick(now_ns)
         if self._link and not self.link(now_ns):
             self._link = False
             self._log("error", "link lost: no heartbeat from the vehicle; check cable and power")
-        if self._link and self._trying() and now_ns >= self._retry_ns:
+        due += self._stream(now_ns)
+        if self._link and self._trying() and now_ns >= self._retry_ns and self._streamed(now_ns):
             self._retry_ns = now_ns + _RETRY_NS
             self._tries += 1
             if self._tries == _TRIES_BEFORE_WORDS:
@@ -202,6 +193,42 @@ class Session:
             0.0,
             -twist.yaw,
         )
+
+    def sent_setpoint(self, now_ns: int) -> None:
+        """A setpoint went out; the stream need not be filled up for a while."""
+        self._setpoint_ns = now_ns
+
+    def on_parameter(self, message: Any) -> None:
+        """PARAM_VALUE: remember it, and warn of a vehicle that would drive on without us."""
+        name = message.param_id
+        known = name in self.parameters
+        self.parameters[name] = message.param_value
+        if name == "FS_GCS_ENABLE" and not message.param_value and not known:
+            level = "info" if self._params.auto_arm else "warn"
+            self._log(level, f"{DRIVES_ON}. Fix: set FS_GCS_ENABLE to 1")
+
+    def advice(self) -> list[str]:
+        """What of the vehicle's settings makes it less safe."""
+        return [DRIVES_ON] if self.parameters.get("FS_GCS_ENABLE") == 0 else []
+
+    def _stream(self, now_ns: int) -> list[Any]:
+        """Zeros, where the autopilot leaves the mode without a stream and nothing else flows."""
+        wanted = self._engaged or (bool(self._wanted) and self._trying())
+        if not (self.dialect.stream and self._link and wanted):
+            self._stream_ns = None
+            return []
+        if self._stream_ns is None:
+            self._stream_ns = now_ns
+        if now_ns - self._setpoint_ns < (_FILL_NS if self._engaged else _STREAM_NS):
+            return []
+        self._setpoint_ns = now_ns
+        return [self.setpoint(STOP, now_ns // 1_000_000)]
+
+    def _streamed(self, now_ns: int) -> bool:
+        """Whether enough has flowed for the mode to be granted."""
+        if not (self.dialect.stream and self._wanted):
+            return True
+        return self._stream_ns is not None and now_ns - self._stream_ns >= _PRE_STREAM_NS
 
     def _trying(self) -> bool:
         if self._wanted is None:
@@ -240,7 +267,15 @@ class Session:
         if _SET_MODE in self._acked:
             return [self._command(_ARM, 1)]
         flag = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED
-        return [self._command(_SET_MODE, flag, self.dialect.guided)]
+        return [self._command(_SET_MODE, flag, *self.dialect.mode_request)]
+
+    def _parameter_requests(self) -> list[Any]:
+        return [
+            mavlink.MAVLink_param_request_read_message(
+                self.system, self.component, name.encode(), -1
+            )
+            for name in self.dialect.failsafe
+        ]
 
     def _interval_requests(self) -> list[Any]:
         fast, slow = self._params.telemetry_hz, 1.0
@@ -263,6 +298,8 @@ class Session:
         )
 
 
+#: What FS_GCS_ENABLE 0 means (ArduRover: 3 s after the last setpoint).
+DRIVES_ON = "FS_GCS_ENABLE is 0: the vehicle drives on for 3 s when this computer dies"
 _SET_MODE = mavlink.MAV_CMD_DO_SET_MODE
 _ARM = mavlink.MAV_CMD_COMPONENT_ARM_DISARM
 

@@ -176,6 +176,9 @@ class MavlinkParams:
     link_timeout_s: float = param(
         2.0, "heartbeat age after which the link is lost", unit="s", minimum=0.5, maximum=30
     )
+    signing_key_file: str = param(
+        "", "file with the key of MAVLink 2 signing, 64 hex digits, mode 600; empty: unsigned"
+    )
     telemetry_hz: float = param(
         50.0, "requested rate of attitude and position", unit="Hz", minimum=1, maximum=200
     )

@@ -42,6 +42,10 @@ def linked(actuator: MavlinkActuator) -> bool:
     return actuator.state(SystemClock().monotonic_ns()).link
 
 
+def opens(lines: Lines) -> int:
+    return sum(line.endswith("is open") for _, line in lines)
+
+
 def waits(until: Callable[..., object], what: str, condition: Callable[[], object]) -> None:
     until(what, condition, 8.0)
 
@@ -50,8 +54,9 @@ def test_a_tcp_connection_that_breaks_is_made_again(until: Callable[..., object]
     with socket.create_server(("127.0.0.1", 0)) as server:
         actuator, lines = opened(f"tcp:127.0.0.1:{server.getsockname()[1]}")
         with closing(actuator):
-            for _ in range(2):
+            for times in (1, 2):
                 peer, _ = server.accept()
+                waits(until, "open", lambda t=times: opens(lines) == t)  # type: ignore[misc]
                 peer.sendall(heartbeat())
                 waits(until, "linked", lambda: linked(actuator))
                 peer.close()

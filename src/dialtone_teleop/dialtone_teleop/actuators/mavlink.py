@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pymavlink.dialects.v20 import common as mavlink
@@ -20,6 +21,8 @@ from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
 from dialtone_teleop.mavlink_session import Session
+from dialtone_teleop.mavlink_signing import figures as signing_figures
+from dialtone_teleop.mavlink_signing import read_key, sign
 from dialtone_teleop.params import MavlinkParams, TeleopParams
 from dialtone_teleop.telemetry import Battery, Imu, Odometry, Telemetry
 
@@ -44,6 +47,9 @@ class MavlinkActuator:
         self._url = parse_link_url(params.url)
         self._codec = mavlink.MAVLink(None, params.system_id, params.component_id)
         self._codec.robust_parsing = True
+        if params.signing_key_file:
+            key = read_key(Path(params.signing_key_file).expanduser())
+            sign(self._codec, key, params.component_id)
         self._lock = threading.RLock()
         self._session = Session(params, self._say)
         self._link: Link | None = None
@@ -69,6 +75,8 @@ class MavlinkActuator:
             "GPS_RAW_INT": lambda m, _, wall_ns: self._on_telemetry(telemetry.fix(m, wall_ns)),
             "SYS_STATUS": self._on_sys_status,
             "STATUSTEXT": self._on_text,
+            "TIMESYNC": self._on_timesync,
+            "PARAM_VALUE": lambda message, *_: self._session.on_parameter(message),
         }
 
     def open(
@@ -97,7 +105,9 @@ class MavlinkActuator:
             reason = self._session.reason(self._clock.monotonic_ns())
             if reason and not (twist.is_zero() and self._session.heard):
                 return None
-            boot_ms = (self._clock.monotonic_ns() - self._start_ns) // 1_000_000
+            now_ns = self._clock.monotonic_ns()
+            self._session.sent_setpoint(now_ns)
+            boot_ms = (now_ns - self._start_ns) // 1_000_000
             sent = Twist(twist.x, twist.y, twist.z, 0.0, 0.0, twist.yaw)
             return sent if self._write(self._session.setpoint(sent, boot_ms)) else None
 
@@ -134,11 +144,18 @@ class MavlinkActuator:
 
     def figures(self) -> dict[str, object]:
         """Counters of the line, for diagnostics."""
-        return {
+        found: dict[str, object] = {
             "mavlink_received": self._codec.total_packets_received,
             "mavlink_sent": self._codec.total_packets_sent,
             "mavlink_bad": self._bad,
+            "autopilot": self._session.dialect.name if self._session.heard else "",
+            "advice": " ".join(self._session.advice()),
         }
+        sync = self._session.time_sync
+        if sync.round_trip_ms is not None and sync.offset_ms is not None:
+            found |= {"round_trip_ms": sync.round_trip_ms, "clock_offset_ms": sync.offset_ms}
+        found |= {f"param.{name}": each for name, each in self._session.parameters.items()}
+        return found | signing_figures(self._codec)
 
     def _known(self, name: str, value: Any, now_ns: int, fresh_ns: int) -> Any:
         return value if now_ns - self._heard.get(name, -fresh_ns) < fresh_ns else None
@@ -260,6 +277,11 @@ class MavlinkActuator:
         self._battery = telemetry.battery(message, wall_ns)
         self._heard["battery"] = now_ns
         self._on_telemetry(self._battery)
+
+    def _on_timesync(self, message: Any, now_ns: int, wall_ns: int) -> None:
+        with self._lock:
+            for answer in self._session.time_sync.on_timesync(message, now_ns):
+                self._write(answer)
 
     def _on_text(self, message: Any, now_ns: int, wall_ns: int) -> None:
         text = message.text.decode("utf-8", "replace") if isinstance(message.text, bytes) else ""

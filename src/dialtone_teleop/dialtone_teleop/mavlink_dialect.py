@@ -1,0 +1,76 @@
+"""How kinds of autopilots differ: their modes, and what they want before they obey.
+
+Which one it is tells HEARTBEAT's ``autopilot`` and ``type``. Sources: ArduPilot's rover and copter
+mode numbers; PX4's ``px4_custom_mode.h`` (main mode in bits 16–23, sub mode in 24–31) and its
+offboard documentation: setpoints faster than 2 Hz for a second before OFFBOARD and all through it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pymavlink.dialects.v20 import common as mavlink
+
+_ROVER = {0: "MANUAL", 1: "ACRO", 3: "STEERING", 4: "HOLD", 5: "LOITER", 6: "FOLLOW"} | {
+    7: "SIMPLE",
+    10: "AUTO",
+    11: "RTL",
+    12: "SMART_RTL",
+    15: "GUIDED",
+    16: "INITIALISING",
+}
+_COPTER = {0: "STABILIZE", 2: "ALT_HOLD", 3: "AUTO", 4: "GUIDED", 5: "LOITER", 6: "RTL", 9: "LAND"}
+_COPTER_TYPES = (2, 3, 4, 13, 14, 15)
+_PX4_OFFBOARD = 6
+_PX4 = {
+    main << 16: name
+    for main, name in enumerate(
+        ("MANUAL", "ALTCTL", "POSCTL", "AUTO", "ACRO", "OFFBOARD", "STABILIZED", "RATTITUDE"), 1
+    )
+} | {
+    4 << 16 | 3 << 24: "AUTO.LOITER",
+    4 << 16 | 4 << 24: "AUTO.MISSION",
+    4 << 16 | 5 << 24: "AUTO.RTL",
+    4 << 16 | 6 << 24: "AUTO.LAND",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """``guided`` is the ``custom_mode`` in which it takes setpoints.
+
+    ``mode_request`` are param2 and param3 of MAV_CMD_DO_SET_MODE. ``stream`` says that setpoints
+    must already flow when the mode is asked for, and never stop. ``failsafe`` are the parameters
+    that say what it does when this computer falls silent.
+    """
+
+    name: str
+    guided: int
+    mode_request: tuple[float, float]
+    names: dict[int, str]
+    stream: bool = False
+    failsafe: tuple[str, ...] = field(default=())
+
+    def mode_name(self, custom_mode: int) -> str:
+        """The mode's name, its number where it has none here."""
+        return self.names.get(custom_mode, str(custom_mode))
+
+
+_GCS = ("FS_GCS_ENABLE", "FS_TIMEOUT")
+ROVER = Dialect("ArduRover", 15, (15, 0), _ROVER, failsafe=_GCS)
+COPTER = Dialect("ArduCopter", 4, (4, 0), _COPTER, failsafe=("FS_GCS_ENABLE", "FS_GCS_TIMEOUT"))
+PX4 = Dialect(
+    "PX4",
+    _PX4_OFFBOARD << 16,
+    (_PX4_OFFBOARD, 0),
+    _PX4,
+    stream=True,
+    failsafe=("COM_OF_LOSS_T", "COM_OBL_RC_ACT"),
+)
+
+
+def dialect_of(autopilot: int, vehicle_type: int) -> Dialect:
+    """By HEARTBEAT's fields."""
+    if autopilot == mavlink.MAV_AUTOPILOT_PX4:
+        return PX4
+    return COPTER if vehicle_type in _COPTER_TYPES else ROVER
