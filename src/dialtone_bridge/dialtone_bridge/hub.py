@@ -221,10 +221,12 @@ class HubManager:
     async def run(self, seed_file: Path) -> None:
         """Until cancelled."""
         client = await connect(self._url, "hub manager", credentials=str(seed_file))
+
+        async def seen(message: Msg) -> None:
+            await self._seen(client, message)
+
         try:
-            await client.subscribe(
-                "dt.*.evt.presence", cb=lambda message: self._seen(client, message)
-            )
+            await client.subscribe("dt.*.evt.presence", cb=seen)
             made = False
             while True:
                 made = made or await self._make_bucket(client)
