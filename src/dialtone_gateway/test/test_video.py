@@ -132,6 +132,20 @@ async def test_a_snapshot_is_the_newest_picture(lab: Any, camera: Any) -> None:
     assert jpeg_size(small) == (64, 48)
 
 
+async def test_a_picture_from_before_a_pause_is_shown_to_nobody(
+    lab: Any, camera: Any, eventually: Any
+) -> None:
+    gateway = await lab.gateway()
+    vera = await lab.person(gateway, "vera")
+    camera.roll(picture(64, 48))
+    assert (await vera.get("/snapshot/front.jpg"))[0] == 200
+    await camera.aclose()
+    await eventually(lambda: gateway.link.subscriptions() == 3)
+    later = picture(128, 96)
+    camera.roll(later)
+    assert (await vera.get("/snapshot/front.jpg"))[1] == later
+
+
 async def test_no_camera_of_that_name_is_404_and_leaves_nothing_behind(lab: Any) -> None:
     gateway = await lab.gateway()
     vera = await lab.person(gateway, "vera")

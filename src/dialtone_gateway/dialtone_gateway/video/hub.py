@@ -106,6 +106,7 @@ class Camera:
         self.name = name
         self.stats = CameraStats()
         self.last: Frame | None = None
+        self._current: Frame | None = None  # of this subscription
         self._link = link
         self._viewers: set[Viewer] = set()
         self._end: End | None = None
@@ -117,13 +118,17 @@ class Camera:
         return len(self._viewers)
 
     @asynccontextmanager
-    async def watch(self, viewer: Viewer, *, last: bool = True) -> AsyncIterator[None]:
-        """While inside, ``viewer`` gets frames; the last one at once where it is fresh."""
+    async def watch(self, viewer: Viewer) -> AsyncIterator[None]:
+        """While inside, ``viewer`` gets frames; the last one at once where others watch already.
+
+        A picture from before a pause would be the past, and the next one a jump.
+        """
         self._viewers.add(viewer)
         try:
             await self._follow()
-            if last and self.last is not None and _age_s(self.last) < FRESH_S:
-                viewer.put(self.last)
+            current = self._current
+            if current is not None and _age_s(current) < FRESH_S:
+                viewer.put(current)
             yield
         finally:
             self._viewers.discard(viewer)
@@ -147,7 +152,7 @@ class Camera:
                 subject = telemetry_subject(self._link.robot, topic)
                 self._end = await self._link.subscribe(subject, self._on_message)
             elif not self._viewers and self._end is not None:
-                end, self._end = self._end, None
+                end, self._end, self._current = self._end, None, None
                 await end()
 
     async def _on_message(self, message: Msg) -> None:
@@ -161,7 +166,7 @@ class Camera:
                 LOG.warning("camera %s: %s", self.name, error)
             return
         self.stats.count(now_ns, len(frame.jpeg))
-        self.last = frame
+        self.last = self._current = frame
         for viewer in self._viewers:
             viewer.put(frame)
         # After a hiccup several pictures wait: let the viewers have this one before the next.
