@@ -55,9 +55,9 @@ class Rig:
         self.node = Node("talker", context=self.theirs)
         gate = Gate({})
         wanted = TopicFilter(["/t/.*"])
-        source = RosSource(self.listener, wanted, 0.1, 2000, gate)
+        self.source = RosSource(self.listener, wanted, 0.1, 2000, gate)
         self.recorder = Recorder(
-            directory, "rover", source, Limits(min_free_bytes=0), gate=gate, preroll=preroll
+            directory, "rover", self.source, Limits(min_free_bytes=0), gate=gate, preroll=preroll
         )
 
     def _spin(self) -> None:
@@ -68,7 +68,18 @@ class Rig:
         return self.node.create_publisher(kind, name, qos)
 
     async def heard(self, *publishers: Publisher) -> None:
-        await until("discovery", lambda: all(p.get_subscription_count() for p in publishers))
+        """Both ends have matched: what is published from now on arrives."""
+
+        def matched() -> bool:
+            listening = [
+                each._subscription.get_publisher_count()
+                for recorded in list(self.source._recorded.values())
+                for each in list(recorded._subscriptions.values())
+                if each._subscription is not None
+            ]
+            return all(p.get_subscription_count() for p in publishers) and all(listening)
+
+        await until("discovery", matched)
 
     async def stop(self) -> dict[str, list[Recorded]]:
         """Stop, and return what the closed episode holds, by topic."""

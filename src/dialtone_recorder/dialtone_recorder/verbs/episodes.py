@@ -14,25 +14,18 @@ from dialtone_core.errors import DialtoneError
 from dialtone_recorder.folder import episodes_directory
 from dialtone_recorder.labels import check_labels
 from dialtone_recorder.manifest import RECORDING, read_episode, write_episode
-from dialtone_recorder.reader import episode_counts, episode_files, resolve
+from dialtone_recorder.progress import progress
+from dialtone_recorder.reader import episode_files
 from dialtone_recorder.recover import recover_all
+from dialtone_recorder.verbs.common import Directory, Episode, Json, find
+from dialtone_recorder.verbs.edit import merge, split, trim
+from dialtone_recorder.verbs.replay import replay
+from dialtone_recorder.verbs.show import show
 from dialtone_recorder.verify import verify as find_problems
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, check and label episodes.")
-
-Directory = Annotated[
-    str, typer.Option("--directory", "-d", help="Where they lie; default $DIALTONE_HOME/episodes.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Episode = Annotated[Path, typer.Argument(help="An episode's folder or name, or a .mcap file.")]
-
-
-def _find(episode: Path, directory: str = "") -> Path:
-    """``episode`` itself, or the one of that name in the episodes folder."""
-    for path in (resolve(episode), resolve(episodes_directory(directory) / episode)):
-        if path.exists():
-            return path
-    raise DialtoneError("no such episode", where=str(episode), fix="see dialtone episodes ls")
+for verb in (show, trim, split, merge, replay):
+    app.command()(verb)
 
 
 def _rows(directory: Path) -> list[dict[str, Any]]:
@@ -73,38 +66,17 @@ def ls(directory: Directory = "", json: Json = False) -> None:
 
 
 @app.command()
-def show(episode: Episode, directory: Directory = "", json: Json = False) -> None:
-    """Show what an episode holds, topic by topic."""
-    path = _find(episode, directory)
-    try:
-        facts = read_episode(path)
-    except DialtoneError:
-        facts = {"topics": [
-            {"name": name, "messages": count} for name, count in episode_counts(path).items()
-        ]}  # fmt: skip
-    if json:
-        console.print_json(orjson.dumps(facts).decode())
-        return
-    for key in ("task", "operator", "outcome", "tags", "duration_s", "closed_by", "recovered"):
-        if facts.get(key):
-            console.print(f"{key}: {facts[key]}", markup=False, highlight=False)
-    table = Table("topic", "type", "messages", "Hz", "longest gap", "lost", "lost on the way")
-    for each in facts["topics"]:
-        table.add_row(
-            each["name"], each.get("type", ""), str(each["messages"]),
-            f"{each.get('rate_hz', 0):.1f}", f"{each.get('max_gap_s', 0):.3f} s",
-            str(each.get("lost_recorder", "")),
-            "?" if each.get("lost_transport") is None else str(each["lost_transport"]),
-        )  # fmt: skip
-    console.print(table)
-
-
-@app.command()
 def verify(episodes: list[Path], directory: Directory = "") -> None:
-    """Read every byte: structure, checksums, counts. Exits with 2 when something is wrong."""
+    """Read every byte: structure, checksums, counts, every message, what rosbag2 wants.
+
+    Exits with 2 when something is wrong."""
     bad = 0
     for episode in episodes:
-        problems = find_problems(_find(episode, directory))
+        path = find(episode, directory)
+        files = [path] if path.is_file() else list(path.glob("*.mcap"))
+        total = sum(each.stat().st_size for each in files)
+        with progress(f"verifying {path.name}", total) as advance:
+            problems = find_problems(path, advance)
         for problem in problems:
             console.print(f"[red]bad[/red]  {problem}", soft_wrap=True, highlight=False)
         if not problems:
@@ -128,7 +100,7 @@ def label(
     given = {"task": task, "instruction": instruction, "operator": operator,
              "outcome": outcome, "tags": tag}  # fmt: skip
     labels = check_labels({key: value for key, value in given.items() if value is not None})
-    path = _find(episode, directory)
+    path = find(episode, directory)
     if path.name.endswith(RECORDING):
         raise DialtoneError("still being recorded", where=str(path), fix="stop it first")
     write_episode(path, {**read_episode(path), **labels})
@@ -158,7 +130,7 @@ def rm(
     import shutil
 
     for episode in episodes:
-        path = _find(episode, directory)
+        path = find(episode, directory)
         if path.is_dir() and not (episode_files(path) and (path / "episode.json").exists()):
             raise DialtoneError(
                 "no episode of Dialtone's", where=str(path), fix="remove it by hand"
