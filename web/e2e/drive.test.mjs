@@ -217,6 +217,31 @@ check("a link slower than the limit is refused, with the figure on the screen", 
   await page.keyboard.up("KeyW");
 });
 
+check("an e-stop over a dead link says so, and goes through once the link is back", async () => {
+  const page = await openPage(browser);
+  pages.push(page);
+  let dead = false;
+  const sockets = new Set();
+  await page.routeWebSocket(/\/nats$/, (socket) => {
+    if (dead) {
+      socket.close();
+      return;
+    }
+    socket.connectToServer();
+    sockets.add(socket);
+  });
+  await signIn(page, site);
+  await takeControl(page);
+  dead = true;
+  for (const socket of sockets) socket.close();
+  await page.getByTestId("offline").waitFor();
+  await page.getByTestId("estop").click();
+  await page.getByText("did not confirm").waitFor();
+  dead = false;
+  await page.getByText("E-stop is active", { exact: true }).first().waitFor({ timeout: 12_000 });
+  await clearEstop(page);
+});
+
 check("a phone drives with the thumb and nothing runs off its screen", async () => {
   const page = await driver({ viewport: PHONE, touch: true });
   const stick = await page.getByTestId("stick").boundingBox();

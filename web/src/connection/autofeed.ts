@@ -52,7 +52,8 @@ export class AutoFeed implements Feed {
   }
 
   private wanted(wish: VideoPath): "jpeg" | "h264" {
-    return wish === "jpeg" ? "jpeg" : wish === "h264" && !this.refusedNow ? "h264" : this.chooser.path;
+    if (wish === "jpeg" || this.refusedNow || !RtcFeed.supported()) return "jpeg";
+    return wish === "h264" ? "h264" : this.chooser.path;
   }
 
   private take(path: "jpeg" | "h264"): void {

@@ -29,6 +29,7 @@ interface Interest {
 
 const PING_EVERY_MS = 400;
 const DEAD_AFTER_MS = 4000;
+const CONNECT_MS = 5000;
 const RETRY_MS = [250, 500, 1000, 2000, 4000] as const;
 
 export class Link {
@@ -134,19 +135,22 @@ export class Link {
     try {
       const access = await this.access();
       if (this.stopped) return;
-      this.adopt(await wsconnect(this.options(access)));
+      const attempt = new Attempt();
+      const connecting = wsconnect(this.options(access, attempt));
+      connecting.then((connection) => attempt.succeeded(connection), () => {});
+      this.adopt(await Promise.race([connecting, attempt.failed]));
     } catch (error) {
       this.fail(explain(error));
     }
   }
 
-  private options(access: NatsAccess): Parameters<typeof wsconnect>[0] {
+  private options(access: NatsAccess, attempt: Attempt): Parameters<typeof wsconnect>[0] {
     return {
       servers: socketUrl(access.path),
       name: "dashboard",
       reconnect: false,
       ignoreClusterUpdates: true,
-      timeout: 4000,
+      timeout: CONNECT_MS,
       pingInterval: 30_000,
       noAsyncTraces: true,
       ...(access.inbox_prefix ? { inboxPrefix: access.inbox_prefix } : {}),
@@ -155,9 +159,9 @@ export class Link {
       ...(access.jwt !== undefined
         ? { authenticator: jwtAuthenticator(access.jwt, new TextEncoder().encode(access.seed)) }
         : {}),
-      wsFactory: (url: string) => {
-        this.socket = new WebSocket(url);
-        return Promise.resolve({ socket: this.socket, encrypted: url.startsWith("wss:") });
+      wsFactory: async (url: string) => {
+        this.socket = attempt.open(url);
+        return { socket: this.socket, encrypted: url.startsWith("wss:") };
       },
     } as Parameters<typeof wsconnect>[0];
   }
@@ -226,6 +230,43 @@ export class Link {
     this.socket?.close();
     this.socket = null;
     void connection?.close();
+  }
+}
+
+/**
+ * One attempt to connect, given up when its socket closes or nothing comes of it: the client
+ * library waits on where a socket closes without an error before the server has spoken.
+ */
+class Attempt {
+  over = false;
+  readonly failed: Promise<never>;
+  private readonly timer: ReturnType<typeof setTimeout>;
+  private reject: (error: Error) => void = () => {};
+
+  constructor() {
+    this.failed = new Promise((_, reject) => {
+      this.reject = reject;
+    });
+    this.failed.catch(() => {});
+    this.timer = setTimeout(() => this.end("No answer in time"), CONNECT_MS);
+  }
+
+  open(url: string): WebSocket {
+    if (this.over) throw new Error("given up");
+    const socket = new WebSocket(url);
+    socket.addEventListener("close", () => this.end("The gateway closed the connection"));
+    return socket;
+  }
+
+  /** Too late, it is closed again. */
+  succeeded(connection: NatsConnection): void {
+    if (this.over) void connection.close();
+    clearTimeout(this.timer);
+  }
+
+  private end(why: string): void {
+    this.over = true;
+    this.reject(new Error(why));
   }
 }
 

@@ -12,6 +12,12 @@ export class RtcFeed implements Feed {
   private readonly onPicture: OnPicture;
   private closed = false;
 
+  /** Whether this browser can do it at all. */
+  static supported(): boolean {
+    return "RTCPeerConnection" in globalThis
+      && "requestVideoFrameCallback" in HTMLVideoElement.prototype;
+  }
+
   /** `onRefused` is called once where the gateway has no H.264 to give. */
   constructor(camera: string, onPicture: OnPicture, figures: Figures, onRefused: () => void) {
     this.figures = figures;

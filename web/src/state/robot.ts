@@ -39,7 +39,8 @@ export type EstopCall = "idle" | "sending" | "failed";
 
 const POLL_MS = 500;
 const STATUS_LASTS_MS = 3000;
-const ESTOP_TRIES = 5;
+const ESTOP_ASKS_FOR_MS = 15_000;
+const ESTOP_PAUSE_MS = 200;
 const DEFAULT_SPEED_MPS = 1;
 const DEFAULT_TURN_RPS = 1;
 
@@ -68,7 +69,9 @@ export class Robot {
   private readonly trips = new Recent(5);
   private readonly ends: (() => void)[] = [];
   private statusAt = 0;
-  private seq = 0;
+  /** Begins above whatever this login sent before a reload: the robot refuses lower numbers. */
+  private seq = Date.now();
+  private estopAsked = 0;
   private polling = false;
 
   constructor(link: Link, name: string, operator: string, role: Role) {
@@ -97,6 +100,7 @@ export class Robot {
   }
 
   close(): void {
+    this.estopAsked++;
     this.driver.letGo();
     void this.lease.release();
     for (const end of this.ends) end();
@@ -119,7 +123,7 @@ export class Robot {
       silenceMs: this.link.silenceMs(now()),
       backlogBytes: this.link.backlogBytes,
       maxRttMs: settings.maxRttMs.peek(),
-      estop: this.estopCall.peek() === "sending" ? true : (status?.estop ?? null),
+      estop: this.estopCall.peek() !== "idle" ? true : (status?.estop ?? null),
       lease: mine ? "mine" : waived ? "waived" : free ? "free" : "theirs",
       holder: holder?.operator ?? "",
     });
@@ -134,27 +138,37 @@ export class Robot {
     };
   }
 
-  /** Stop here at once and have the robot latch; asked again until the robot confirms. */
+  /**
+   * Stop here at once and have the robot latch. Asked again until the robot confirms, also over a
+   * link that comes back meanwhile; a person learns soon that it has not confirmed yet.
+   */
   async estop(): Promise<void> {
+    const asked = ++this.estopAsked;
     this.driver.halt({ reason: "estop", text: "E-stop is active" });
     this.estopCall.set("sending");
     const { operator, role } = this;
-    for (let attempt = 0; attempt < ESTOP_TRIES; attempt++) {
+    const until = now() + ESTOP_ASKS_FOR_MS;
+    for (let tries = 1; now() < until && asked === this.estopAsked; tries++) {
       const reply = await this.teleop("estop", { active: true, operator, role }, 500);
+      if (asked !== this.estopAsked) return;
       if (reply.ok) {
-        this.patch({ estop: true });
+        this.patch({ estop: true, estopBy: operator });
         this.estopCall.set("idle");
         return;
       }
+      if (tries === 2) this.estopCall.set("failed");
+      await new Promise((resolve) => setTimeout(resolve, ESTOP_PAUSE_MS));
     }
-    this.estopCall.set("failed");
   }
 
   async clearEstop(): Promise<Reply> {
     const { operator, role } = this;
     const reply = await this.teleop("estop", { active: false, operator, role });
-    if (reply.ok) this.patch({ estop: reply["estop"] === true });
-    this.estopCall.set("idle");
+    if (reply.ok) {
+      this.estopAsked++;
+      this.patch({ estop: reply["estop"] === true });
+      this.estopCall.set("idle");
+    }
     return reply;
   }
 
@@ -237,6 +251,9 @@ export class Robot {
 }
 
 function summary(body: Record<string, unknown>): string {
+  if (typeof body["event"] === "string" && typeof body["by"] === "string") {
+    return `${body["event"]} by ${body["by"]}`;
+  }
   return Object.entries(body)
     .filter(([key]) => key !== "stamp_ns")
     .map(([key, value]) => {

@@ -28,7 +28,7 @@ export function leaseControl(app: App): HTMLElement {
         class: () => `button wide ${lease().mine() ? "mine" : "primary"}`,
         type: "button",
         "data-testid": "lease",
-        disabled: () => app.role === "viewer" || lease().busy() || (theirs() !== null && !mayForce()),
+        disabled: () => app.link.state() !== "up" || app.role === "viewer" || lease().busy() || (theirs() !== null && !mayForce()),
         onclick: () => void take(mayForce()),
       },
       () => {
@@ -39,6 +39,7 @@ export function leaseControl(app: App): HTMLElement {
     ),
     h("p", { class: "note", "data-testid": "holder", role: "status" }, () => {
       const other = theirs();
+      if (app.link.state() !== "up") return "Not connected";
       if (lease().mine()) return "You have control";
       if (other) return `${other.operator} has control`;
       return lease().note() || (app.role === "viewer" ? "You are watching" : "Nobody has control");
