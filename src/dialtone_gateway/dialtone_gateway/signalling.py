@@ -18,9 +18,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import orjson
-import socketio
 from aiohttp import web
-from socketio.exceptions import ConnectionRefusedError as Refused
 
 from dialtone_core import wire
 from dialtone_gateway.auth.limits import RateLimit
@@ -54,6 +52,12 @@ class Signalling:
         self._connections = connections
         self._limit = limit
         self._peers: dict[str, tuple[Identity, ExitStack]] = {}
+        self.server: Any = None
+
+    def _open(self) -> None:
+        """Make the hub, at the first request: the library is 6 MB that many robots never use."""
+        import socketio
+
         self.server = socketio.AsyncServer(
             async_mode="aiohttp",
             # The middleware has judged the Origin already, by the gateway's own rules.
@@ -78,19 +82,22 @@ class Signalling:
         ]  # fmt: skip
 
     async def aclose(self) -> None:
-        await self.server.shutdown()
+        if self.server is not None:
+            await self.server.shutdown()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self.server is None:
+            self._open()
         if "sid" not in request.query and len(self.server.eio.sockets) >= _MOST_SESSIONS:
             return error(503, "too many signalling sessions")
         answer: web.StreamResponse = await self.server.handle_request(request)
         return answer
 
-    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
         token = auth.get("token") if isinstance(auth, dict) else None
         identity = self._who.from_token(token) if isinstance(token, str) else None
         if identity is None:
-            raise Refused("log in first and connect with auth={'token': …}")
+            return False  # the client is told that it was refused
         request = environ["aiohttp.request"]
         stack = ExitStack()
         stack.enter_context(
@@ -100,6 +107,7 @@ class Signalling:
         self._peers[sid] = (identity, stack)
         await self.server.emit("existing-peers", others, to=sid)
         await self.server.emit("new-peer", self._card(sid), skip_sid=sid)
+        return True
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         peer = self._peers.pop(sid, None)
