@@ -39,6 +39,8 @@ class RouteParams:
     latched: bool = param(False, "a client that comes late gets the last message")
     always: bool = param(False, "subscribe even while nobody wants it")
     durable: bool = param(False, "kept in the robot's JetStream, for a hub; implies always")
+    oversize: str = param("chunk", "what a message over NATS' max_payload becomes",
+                          choices=("chunk", "drop"))  # fmt: skip
     transports: list[str] = param([], "transports that carry it; empty is all")
 
 

@@ -54,6 +54,7 @@ class Route:
     latched: bool = False
     always: bool = False
     durable: bool = False
+    oversize: str = "chunk"
     transports: frozenset[str] = field(default_factory=frozenset)
 
     def carries(self, transport: str) -> bool:
@@ -160,6 +161,7 @@ def _resolve(label: str, asked: RouteParams, type_name: str) -> Route:
         asked.latched,
         asked.always or asked.durable,
         asked.durable,
+        asked.oversize,
         frozenset(asked.transports),
     )
 

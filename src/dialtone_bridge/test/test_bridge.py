@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.verbs.routes import routes
 from dialtone_core.aio import timeout
+from dialtone_core.chunks import Assembler
 from dialtone_core.errors import DialtoneError
 from dialtone_core.paths import RobotFile
 
@@ -369,11 +370,29 @@ async def test_a_flood_of_garbage_moves_nothing_and_ends_nothing(
     assert bridge.process.poll() is None
 
 
-async def test_a_payload_over_the_servers_bound_is_dropped_and_named(
+async def test_a_payload_over_the_servers_bound_leaves_in_pieces(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    bridge = rig.start_bridge()
+    publisher = peer.node.create_publisher(String, "chatter", 10)
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    sent = String(data="0123456789" * 900_000)
+    publisher.publish(sent)
+    assembler, whole = Assembler(), None
+    while whole is None:
+        message = await inbox.next_msg(timeout=10)
+        whole = assembler.take(message.headers, message.data)
+    assert deserialize_message(whole, String) == sent
+    assert "/chatter: a message of 9000" in bridge.text()
+
+
+async def test_a_payload_over_the_servers_bound_is_dropped_where_its_route_says_so(
     rig: Rig, peer: Peer, client: nats.NATS
 ) -> None:
     reports = peer.listen(DiagnosticArray, "diagnostics")
-    bridge = rig.start_bridge()
+    bridge = rig.start_bridge(**{"routes.c.topic": "chatter", "routes.c.oversize": "drop"})
     publisher = peer.node.create_publisher(String, "chatter", 10)
     inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
     await rig.file()

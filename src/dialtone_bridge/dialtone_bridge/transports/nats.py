@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import nats.errors
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -29,6 +28,7 @@ from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_bridge.transports.nats_status import Status
 from dialtone_core import __version__, wire
 from dialtone_core.aio import TaskGroup
+from dialtone_core.chunks import CHUNK_BYTES, split
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.naming import path_to_topic
@@ -51,6 +51,8 @@ _CALL_S = 5.0
 Call = Callable[[str, bytes], Future[dict[str, Any]]]
 #: How much may wait between the lanes and the socket.
 _AHEAD_BYTES = 1024 * 1024
+#: What headers may take of ``max_payload``.
+HEADER_ROOM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class NatsTransport:
         self._sent = 0
         self._offline = 0
         self._oversize: dict[str, int] = {}
+        self._dropped_oversize = 0
         self._malformed = Refusals()
 
     async def open(self) -> None:
@@ -234,7 +237,8 @@ class NatsTransport:
             "sent": self._sent,
             "dropped_offline": self._offline,
             "dropped_slow": sum(lane.dropped for lane in self._outbox.lanes),
-            "dropped_oversize": sum(self._oversize.values()),
+            "oversize": sum(self._oversize.values()),
+            "dropped_oversize": self._dropped_oversize,
             "dropped_malformed": self._malformed.total(),
             "commands": self.received,
             "commands_refused": self.refusals.total(),
@@ -270,12 +274,11 @@ class NatsTransport:
             return 0
         try:
             frame = sink.encode(sample)
+            if len(frame[2]) > client.max_payload - HEADER_ROOM:
+                return self._send_oversize(client, sink, frame)
             waiting = publish_frame(client, sink.subject_bytes, *frame)
             if sink.last_subject and sink.is_last_due(time.monotonic()):
                 waiting = publish_frame(client, sink.last_subject, *frame)
-        except nats.errors.MaxPayloadError:
-            self._count_oversize(sink, len(sample.payload))
-            return 0
         except WireError as error:
             sink.failed += 1
             self._malformed.count(error.reason, f"{sink.topic.name} {error.detail}")
@@ -284,14 +287,30 @@ class NatsTransport:
         self._sent += 1
         return waiting
 
-    def _count_oversize(self, sink: NatsSink, size: int) -> None:
-        sink.failed += 1
+    def _send_oversize(
+        self, client: Client, sink: NatsSink, frame: tuple[bytes, bytes, bytes]
+    ) -> int:
+        """Send in pieces what the server would not take whole, or drop it, as its route says."""
+        head, more, payload = frame
+        chunk = sink.topic.route.oversize == "chunk"
         if sink.subject not in self._oversize:
+            done = "sent in pieces" if chunk else "dropped"
             self._log.warning(
-                f"{sink.topic.name}: a message of {size} bytes is over the server's max_payload "
-                "and was dropped. Fix: raise max_payload in the server's config"
+                f"{sink.topic.name}: a message of {len(payload)} bytes is over the server's "
+                f"max_payload and was {done}. Fix: raise max_payload in the server's config"
             )
         self._oversize[sink.subject] = self._oversize.get(sink.subject, 0) + 1
+        if not chunk:
+            sink.failed += 1
+            self._dropped_oversize += 1
+            return 0
+        size = min(CHUNK_BYTES, client.max_payload - HEADER_ROOM)
+        waiting = 0
+        for lines, part in split(payload, time.time_ns(), size):
+            waiting = publish_frame(client, sink.subject_bytes, head, more + lines, part)
+        sink.sent += 1
+        self._sent += 1
+        return waiting
 
     async def _on_command(self, message: Msg) -> None:
         """Judge one command and pass it on; whatever is wrong with it is counted, never raised."""
