@@ -11,14 +11,14 @@ from rclpy.node import Node
 from dialtone_bridge import ros_reports, services
 from dialtone_bridge.durable import DurableSettings
 from dialtone_bridge.exchange import Exchange
+from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.ros_foxglove import RosFoxglove
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.base import Transport
-from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
-from dialtone_bridge.transports.foxglove_services import FoxgloveServices
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import TaskGroup
 from dialtone_core.naming import check_robot_name
@@ -45,7 +45,6 @@ class Bridge:
         inbound = RosInbound(node, table, params.read_only)
         self._transports: list[Transport] = []
         self._nats: NatsTransport | None = None
-        self._foxglove: FoxgloveTransport | None = None
         if params.nats_url:
             link = NatsSettings(
                 self._robot,
@@ -59,19 +58,13 @@ class Bridge:
             )
             self._nats = NatsTransport(link, inbound, log)
             self._transports.append(self._nats)
-        if params.foxglove_enabled:
-            served = FoxgloveSettings(
-                self._robot,
-                params.foxglove_host,
-                params.foxglove_port,
-                params.foxglove_backlog,
-                namespace,
-            )
-            self._foxglove = FoxgloveTransport(served, inbound, log)
-            self._transports.append(self._foxglove)
         self._source = RosSource(node, params.discovery_period_s)
-        self._exchange = Exchange(self._source, self._transports, table)
         self._services = RosServices(node, params.allow_services, self._source.post)
+        self._foxglove: RosFoxglove | None = None
+        if params.foxglove_enabled:
+            self._foxglove = RosFoxglove(node, params, inbound, self._source, self._services)
+            self._transports.append(self._foxglove.transport)
+        self._exchange = Exchange(self._source, self._transports, table)
         self._callable = FoxgloveServices(self._services.call_cdr)
         self._file: RobotFile | None = None
 
@@ -84,6 +77,8 @@ class Bridge:
             if not self._params.read_only:
                 await self._nats.serve_calls(self._services.call_json)
         ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
+        if self._foxglove is not None:
+            self._foxglove.start()
         self._source.start(self._exchange, self._offer_services)
         async with TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in self._transports]
@@ -94,7 +89,7 @@ class Bridge:
 
     def _offer_services(self) -> None:
         if self._foxglove is not None and not self._params.read_only:
-            self._foxglove.offer_services(self._callable, self._services.available())
+            self._foxglove.transport.offer_services(self._callable, self._services.available())
 
     async def close(self) -> None:
         """Withdraw the runtime file, then hang up."""
@@ -111,7 +106,7 @@ class Bridge:
             robot=self._robot,
             pid=os.getpid(),
             nats_url=self._params.nats_url,
-            foxglove_url=self._foxglove.url if self._foxglove is not None else "",
+            foxglove_url=self._foxglove.transport.url if self._foxglove is not None else "",
             namespace=self._node.get_namespace(),
             nats_credentials=self._params.nats_credentials,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dialtone_bridge.foxglove.params import FoxgloveParams
 from dialtone_core.config import param
 
 _DIRECTIONS = ("out", "in", "both", "none")
@@ -45,7 +46,7 @@ class RouteParams:
 
 
 @dataclass(frozen=True)
-class BridgeParams:
+class BridgeParams(FoxgloveParams):
     """The node ``bridge``."""
 
     robot: str = param("rover", "names the robot on NATS: a-z, 0-9 and _")
@@ -68,12 +69,6 @@ class BridgeParams:
         "", "host:port of the server's leaf nodes, to learn which topics are wanted; "
         "empty is the embedded server's own"
     )  # fmt: skip
-    foxglove_enabled: bool = param(True, "serve Foxglove")
-    foxglove_host: str = param("127.0.0.1", "address to listen on; the protocol has no login")
-    foxglove_port: int = param(8765, "port to listen on; 0 is any free one", minimum=0,
-                               maximum=65535)  # fmt: skip
-    foxglove_backlog: int = param(1024, "messages that may wait for one client before the oldest "
-                                  "is dropped", minimum=1, maximum=65536)  # fmt: skip
     allow_topics: list[str] = param([".*"], "regular expressions of topics that may leave")
     deny_topics: list[str] = param(
         ["/?parameter_events", ".*/_.*", "_.*"], "those that may not; wins over allow"

@@ -66,6 +66,10 @@ class RosServices:
                 )
         raise DialtoneError(f"no service {path} that clients may call")
 
+    def call_ros(self, name: str, type_name: str, request: Any) -> Future[Any]:
+        """Call with a ROS request whatever ``allow`` says; resolves to the ROS response."""
+        return self._call(name, type_name, request, lambda response: response)
+
     def _call(
         self, name: str, type_name: str, request: Any, convert: Callable[[Any], Any]
     ) -> Future[Any]:

@@ -92,8 +92,8 @@ def test_record_begins_an_episode_at_the_start() -> None:
 
 
 def test_sections_match_under_a_namespace(tmp_path: Path) -> None:
-    options = params(tmp_path, "/**/bridge: {ros__parameters: {foxglove_backlog: 0}}")
-    assert "foxglove_backlog is 0" in refused(replace(options, namespace="robot2"))
+    options = params(tmp_path, "/**/bridge: {ros__parameters: {foxglove_client_bytes: 0}}")
+    assert "foxglove_client_bytes is 0" in refused(replace(options, namespace="robot2"))
 
 
 def test_an_unknown_profile_lists_the_known_ones() -> None:

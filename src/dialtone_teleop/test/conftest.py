@@ -26,6 +26,7 @@ _peer = _load("mavlink_peer")
 _load("nats_rig")
 _load("serial_peers")
 _load("actuator_rigs")
+_load("drive_rig")
 
 
 @pytest.fixture

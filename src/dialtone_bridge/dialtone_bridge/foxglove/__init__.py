@@ -1,0 +1,1 @@
+"""A server of the Foxglove WebSocket protocol, free of ROS; see docs/decisions/0005."""

@@ -1,0 +1,221 @@
+"""One Foxglove client: what it subscribed to, what waits for it, what it asks for.
+
+Each topic of each client has a lane of its own with the bounds of its route, and all lanes of a
+client share a bound in bytes that the biggest pays for: a client that is slow loses its own oldest
+pictures first, is told which topic lost how many, and costs nobody else a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from dialtone_bridge.foxglove import messages
+from dialtone_bridge.foxglove.link import Link
+from dialtone_bridge.foxglove.messages import Level
+from dialtone_core.delivery import Lane, Outbox, Policy, Priority
+from dialtone_core.errors import WireError
+
+#: Subscription id (``_FRAME``: a whole frame), bytes, log time in ns, monotonic ns when put.
+Item = tuple[int, bytes, int, int]
+_FRAME = -1
+_CONTROL = Policy("queue", 65536, 64 * 1024 * 1024)
+_BURST_BYTES = 256 * 1024
+_BURST = 512
+#: What waited longer than this has no worth to somebody who looks: after a stall the picture is
+#: current at once, and no flood of old ones comes first.
+_STALE_NS = {Priority.BULK: 1_000_000_000, Priority.TELEMETRY: 5_000_000_000}
+_NEVER_NS = 1 << 62
+#: A notice of drops is taken back when none fell for so many seconds.
+_FORGIVE_S = 5
+
+
+@dataclass(eq=False)
+class Subscription:
+    """A client's subscription to one channel. ``put`` may be called from any thread."""
+
+    id: int
+    channel: Any
+    lane: Lane[Item]
+    told: int = 0
+    quiet_s: int = 0
+    stale: int = 0
+
+    def put(self, payload: bytes, log_ns: int, now_ns: int) -> None:
+        self.lane.put((self.id, payload, log_ns, now_ns), len(payload))
+
+    def dropped(self) -> int:
+        return self.lane.dropped + self.stale
+
+    def sent(self) -> int:
+        return self.lane.delivered - self.stale
+
+
+@dataclass
+class Publication:
+    """What the client advertised on one of its channels; ``moving``: it drives something."""
+
+    path: str
+    type: str
+    encoding: str
+    moving: bool = False
+
+
+class Requests:
+    """What a session passes on; the transport implements it. Runs on the loop.
+
+    Each may raise ``WireError`` to refuse; the client then gets its words as a status.
+    """
+
+    def subscribe(self, session: Session, subscription: int, channel: int) -> None: ...
+
+    def unsubscribe(self, session: Session, subscription: Subscription) -> None: ...
+
+    def advertise(self, session: Session, channel: int, offer: dict[str, Any]) -> None: ...
+
+    def unadvertise(self, session: Session, channel: int) -> None: ...
+
+    def publish(self, session: Session, channel: int, payload: bytes) -> None: ...
+
+    def operate(self, session: Session, op: str, message: dict[str, Any]) -> None: ...
+
+    def call(self, session: Session, call: messages.ServiceCall) -> None: ...
+
+    def left(self, session: Session) -> None: ...
+
+
+@dataclass(eq=False)
+class Session:
+    """See above. Made when the handshake is through; ``run`` sends until cancelled."""
+
+    id: int
+    link: Link
+    requests: Requests
+    complain: Callable[[str], None]
+    max_bytes: int
+    subscriptions: dict[int, Subscription] = field(default_factory=dict)
+    publications: dict[int, Publication] = field(default_factory=dict)
+    parameters: set[str] = field(default_factory=set)
+    graph: bool = False
+
+    def __post_init__(self) -> None:
+        self.outbox: Outbox[Item] = Outbox(self.max_bytes)
+        self.outbox.bind(asyncio.get_running_loop())
+        self._control = self.outbox.open_lane("control", _CONTROL, Priority.COMMAND)
+        self._lanes: dict[Lane[Item], Subscription] = {}
+
+    # -- out --------------------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Queue a whole frame before all messages. A client that lets these pile up is cut."""
+        self._control.put((_FRAME, frame, 0, 0), len(frame))
+        if self._control.dropped:
+            self.link.abort()
+
+    def open_lane(self, subscription: int, channel: Any, policy: Policy, priority: Priority) -> (
+        Subscription
+    ):  # fmt: skip
+        lane = self.outbox.open_lane(str(subscription), policy, priority)
+        made = Subscription(subscription, channel, lane)
+        self._lanes[lane] = self.subscriptions[subscription] = made
+        return made
+
+    def close_lane(self, subscription: Subscription) -> None:
+        self.outbox.close_lane(subscription.lane)
+        self._lanes.pop(subscription.lane, None)
+        self.subscriptions.pop(subscription.id, None)
+
+    async def run(self) -> None:
+        """Write what waits, as fast as the client reads and no faster."""
+        while True:
+            await self.outbox.wait()
+            await self.link.writable.wait()
+            parts = list(self._burst())
+            if parts:
+                self.link.write(parts)
+            await asyncio.sleep(0)
+
+    def _burst(self) -> Iterator[bytes]:
+        size, now_ns = 0, time.monotonic_ns()
+        for lane, (subscription, payload, log_ns, put_ns) in self.outbox.drain(_BURST):
+            if subscription == _FRAME:
+                yield payload
+                continue
+            if now_ns - put_ns > _STALE_NS.get(lane.priority, _NEVER_NS):
+                owner = self._lanes.get(lane)
+                if owner is not None:
+                    owner.stale += 1
+                continue
+            yield messages.message_head(subscription, log_ns, len(payload))
+            yield payload
+            size += len(payload)
+            if size > _BURST_BYTES:
+                return
+
+    def notice_drops(self) -> None:
+        """Tell the client which topics lost messages; once a second."""
+        for each in self.subscriptions.values():
+            dropped, key = each.dropped(), f"drop {each.channel.topic}"
+            if dropped > each.told:
+                words = f"{each.channel.topic}: {dropped - each.told} messages dropped, "
+                self.send(messages.status(Level.WARNING, words + "you read too slowly", key))
+                each.told, each.quiet_s = dropped, 1
+            elif each.quiet_s:
+                each.quiet_s += 1
+                if each.quiet_s > _FORGIVE_S:
+                    each.quiet_s = 0
+                    self.send(messages.remove_status([key]))
+
+    # -- in (Link.Listener) -----------------------------------------------------------------
+
+    def on_text(self, body: bytes) -> None:
+        try:
+            message = orjson.loads(body)
+            self._operate(message["op"], message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._refuse(f"no operation of the protocol: {type(error).__name__} {error}"[:200])
+        except WireError as error:
+            self._refuse(str(error))
+
+    def on_binary(self, body: bytes) -> None:
+        try:
+            if body[:1] == b"\x01":
+                self.requests.publish(self, *messages.read_publish(body[1:]))
+            elif body[:1] == b"\x02":
+                self.requests.call(self, messages.read_call(body[1:]))
+            else:
+                raise ValueError(f"op {body[:1].hex() or 'none'}")
+        except ValueError as error:
+            self._refuse(f"no message of the protocol: {error}"[:200])
+        except WireError as error:
+            self._refuse(str(error))
+
+    def on_closed(self) -> None:
+        self.requests.left(self)
+
+    def _refuse(self, why: str) -> None:
+        self.send(messages.status(Level.ERROR, why))
+        self.complain(why)
+
+    def _operate(self, op: str, message: dict[str, Any]) -> None:
+        if op == "subscribe":
+            for each in message["subscriptions"]:
+                self.requests.subscribe(self, int(each["id"]), int(each["channelId"]))
+        elif op == "unsubscribe":
+            for number in message["subscriptionIds"]:
+                known = self.subscriptions.get(number)
+                if known is not None:
+                    self.requests.unsubscribe(self, known)
+        elif op == "advertise":
+            for each in message["channels"]:
+                self.requests.advertise(self, int(each["id"]), each)
+        elif op == "unadvertise":
+            for number in message["channelIds"]:
+                self.requests.unadvertise(self, number)
+        else:
+            self.requests.operate(self, str(op), message)

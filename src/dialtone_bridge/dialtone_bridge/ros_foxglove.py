@@ -1,0 +1,139 @@
+"""Gives the Foxglove server what it wants of ROS: parameters, graph, assets, time, description."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import UInt32
+
+from dialtone_bridge.foxglove.assets import Assets
+from dialtone_bridge.foxglove.extras import Extras
+from dialtone_bridge.foxglove.frames import description_channel, static_channel
+from dialtone_bridge.foxglove.server import Address
+from dialtone_bridge.foxglove.token import VARIABLE, read_token
+from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.ros_graph import asker
+from dialtone_bridge.ros_params import RosParameters
+from dialtone_bridge.ros_services import RosServices
+from dialtone_bridge.ros_source import RosSource
+from dialtone_bridge.transports.base import Inbound
+from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
+from dialtone_core.errors import ConfigError
+from dialtone_ros.qos import LATCHED
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NS_PER_S = 1_000_000_000
+
+
+class RosFoxglove:
+    """Makes the transport, and follows ROS for it once it is open."""
+
+    def __init__(
+        self,
+        node: Node,
+        params: BridgeParams,
+        inbound: Inbound,
+        source: RosSource,
+        services: RosServices,
+    ) -> None:
+        self._node = node
+        self._params = params
+        self._parameters = RosParameters(
+            node, services.call_ros, params.allow_parameters, params.settable_parameters
+        )
+        extras = Extras(
+            self._parameters,
+            asker(node, source.post),
+            Assets(params.allow_assets, _share).read,
+            bool(node.get_parameter("use_sim_time").value),
+        )
+        self._sim_time = extras.sim_time
+        self._urdf = _read_description(params.robot_description)
+        settings = _settings(params, node.get_namespace())
+        self.transport = FoxgloveTransport(settings, inbound, node.get_logger(), extras)
+
+    def start(self) -> None:
+        """Follow parameters, time and clients; the transport is open."""
+        node, transport = self._node, self.transport
+        self._parameters.watch(transport.tell_parameters)
+        if self._urdf:
+            space = node.get_namespace().rstrip("/")
+            transport.offer_channel(description_channel(f"{space}/robot_description", self._urdf))
+            transport.offer_channel(static_channel(f"{space}/tf_static/urdf", self._urdf))
+        if self._sim_time:
+            node.create_subscription(Clock, "/clock", self._on_clock, 10)
+        if self._params.client_count:
+            publisher = node.create_publisher(UInt32, "bridge/client_count", LATCHED)
+            told = [-1]
+
+            def count() -> None:
+                if told[0] != transport.clients:
+                    told[0] = transport.clients
+                    publisher.publish(UInt32(data=told[0]))
+
+            node.create_timer(1.0, count)
+
+    def _on_clock(self, clock: Any) -> None:
+        self.transport.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)
+
+
+def _settings(params: BridgeParams, namespace: str) -> FoxgloveSettings:
+    token = read_token(params.foxglove_token_file)
+    open_to_all = params.foxglove_host not in _LOOPBACK
+    if (open_to_all or params.foxglove_public_host) and not token:
+        name = "foxglove_host" if open_to_all else "foxglove_public_host"
+        raise ConfigError(
+            f"{name} lets others in and there is no token",
+            fix=f"set foxglove_token_file or {VARIABLE}, or listen on 127.0.0.1",
+        )
+    public = None
+    if params.foxglove_public_host:
+        public = Address(
+            params.foxglove_public_host,
+            params.foxglove_public_port,
+            token,
+            params.foxglove_tls_cert,
+            params.foxglove_tls_key,
+        )
+    return FoxgloveSettings(
+        robot=params.robot,
+        host=params.foxglove_host,
+        port=params.foxglove_port,
+        client_bytes=params.foxglove_client_bytes,
+        namespace=namespace,
+        read_only=params.read_only,
+        token=token if open_to_all else "",
+        public=public,
+        origins=params.foxglove_origins,
+        tls_cert=params.foxglove_tls_cert,
+        tls_key=params.foxglove_tls_key,
+    )
+
+
+def _share(package: str) -> Path:
+    try:
+        return Path(get_package_share_directory(package))
+    except PackageNotFoundError as error:
+        raise LookupError(package) from error
+
+
+def _read_description(where: str) -> str:
+    """The URDF at a path or ``package://`` URI; raises ``ConfigError`` where there is none."""
+    if not where:
+        return ""
+    try:
+        if where.startswith("package://"):
+            package, _, inner = where[len("package://") :].partition("/")
+            path = _share(package) / inner
+        else:
+            path = Path(os.path.expanduser(where))
+        return path.read_text(encoding="utf-8")
+    except (LookupError, OSError) as error:
+        raise ConfigError(
+            f"robot_description {where} cannot be read ({error})", fix="correct the path"
+        ) from error
