@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
 
 from dialtone_core.config import build, load_params_file, param
 from dialtone_core.errors import ConfigError
-from dialtone_recorder.manifest import to_yaml
 
 FORMAT = "dialtone.mapping/1"
 TIMELINES = ("header", "publish", "receive")
@@ -195,7 +195,9 @@ def check(mapping: Mapping, where: str) -> Mapping:
 
 def dump(mapping: Mapping) -> str:
     """``mapping`` as YAML, without what is default anyway."""
-    return to_yaml(_changed(mapping, Mapping()) | {"format": FORMAT})
+    tree = {"format": FORMAT} | _changed(mapping, Mapping())
+    text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=99)
+    return text
 
 
 def _changed(value: Any, default: Any) -> dict[str, Any]:

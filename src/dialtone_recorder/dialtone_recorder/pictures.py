@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from dialtone_core.cdr import read_compressed_image
@@ -124,14 +124,40 @@ class Decoder:
         return np.asarray(decoded, dtype=np.uint8)
 
 
-def to_video(frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-    """``frame`` as limited-range yuv420p of even size, which every player and loader takes.
+class ToVideo:
+    """Makes limited-range yuv420p of even size, which every player and loader takes.
 
     JPEG is full range (JFIF: BT.601, 0 to 255); video is 16 to 235 unless flagged, and few
-    readers look at the flag.
+    readers look at the flag. An odd last row or column is cut off, because 4:2:0 has none. One
+    thread; keeps its converters, since making one costs more than using it.
     """
-    full = ColorRange.JPEG if frame.format.name != "yuv420p" else frame.color_range
-    return frame.reformat(
-        width, height, "yuv420p", src_color_range=full, dst_color_range=ColorRange.MPEG,
-        src_colorspace=Colorspace.ITU601, dst_colorspace=Colorspace.ITU601,
-    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._planes = VideoReformatter()
+        self._rgb = VideoReformatter()
+        levels = np.arange(256)
+        self._luma = np.rint(16 + levels * 219 / 255).astype(np.uint8)
+        self._chroma = np.rint(128 + (levels - 128) * 224 / 255).astype(np.uint8)
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        height, width = frame.height, frame.width
+        if height % 2 or width % 2:
+            cut = self.rgb(frame)[: height // 2 * 2, : width // 2 * 2]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cut), format="rgb24")
+            height, width = frame.height, frame.width
+        if frame.format.name != "yuvj420p":
+            full = ColorRange.JPEG
+            frame = self._planes.reformat(
+                frame, format="yuvj420p", src_color_range=full, dst_color_range=full,
+                src_colorspace=Colorspace.ITU601, dst_colorspace=Colorspace.ITU601, threads=1,
+            )  # fmt: skip
+        planes = frame.to_ndarray()
+        limited = np.empty_like(planes)
+        cv2.LUT(planes[:height], self._luma, limited[:height])
+        cv2.LUT(planes[height:], self._chroma, limited[height:])
+        return av.VideoFrame.from_ndarray(limited, format="yuv420p")
+
+    def rgb(self, frame: av.VideoFrame) -> Pixels:
+        """(height, width, 3) bytes, red first."""
+        made = self._rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return np.asarray(made, dtype=np.uint8)

@@ -48,15 +48,16 @@ class Definition:
     types: dict[str, tuple[Field, ...]]
 
     def paths(self) -> list[str]:
-        """Every leaf's path, for suggestions: ``twist.twist.linear.x``, ``position``."""
+        """Every leaf's path: ``twist.twist.linear.x``, ``position``, ``transforms[0].header…``."""
         return self._paths(self.root, "", 0)
 
     def _paths(self, name: str, prefix: str, depth: int) -> list[str]:
         found: list[str] = []
         for field in self.types.get(name, ()) if depth < _MAX_DEPTH else ():
             path = f"{prefix}{field.name}"
-            if field.size is None and field.type in self.types:
-                found += self._paths(field.type, f"{path}.", depth + 1)
+            if field.type in self.types:
+                inner = path if field.size is None else f"{path}[0]"
+                found += self._paths(field.type, f"{inner}.", depth + 1)
             else:
                 found.append(path)
         return found
@@ -176,12 +177,12 @@ class Reader:
         order = byte_order(payload)
         try:
             _execute(self._ops, payload, ENCAPSULATION_BYTES, order, values)
-            for slot in self._scalars:
-                values[slot] = values[slot][0]
-        except (struct.error, IndexError, TypeError) as error:
+        except (struct.error, IndexError) as error:
             raise WireError("truncated", "the message ends before its fields do") from error
         if any(value is None for value in values):
             raise WireError("truncated", "an element that is asked for is not in the message")
+        for slot in self._scalars:
+            values[slot] = values[slot][0]
         return values
 
     def _compile(self, name: str, prefix: str, wanted: set[str], depth: int) -> list[Any]:

@@ -6,6 +6,7 @@ packets lie in the order of presentation and files join without re-encoding.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_recorder.mapping import Video
-from dialtone_recorder.pictures import Decoder, Picture, to_video
+from dialtone_recorder.pictures import Decoder, Picture, Pixels, ToVideo
 
 _ENCODERS = {"h264": "libx264", "av1": "libsvtav1"}
 #: ISO 23001-8: BT.601 (625 and 525 lines share the matrix), limited range.
@@ -37,7 +38,12 @@ class Encoder:
         """``size`` is (height, width), both even."""
         self._container = av.open(str(path), "w", format="mp4")
         options = {"crf": str(video.crf), "preset": video.preset}
-        if video.codec == "av1":
+        if video.codec == "h264":
+            # No deblocking, no CABAC: half of the decoding time of a training run.
+            options["tune"] = "fastdecode"
+        else:
+            # The library writes dozens of lines to stderr otherwise.
+            os.environ.setdefault("SVT_LOG", "1")
             preset = video.preset if video.preset.isdigit() else "8"
             options |= {"preset": preset, "svtav1-params": "lp=1"}
         try:
@@ -125,11 +131,11 @@ class Worker:
             raise self._error
 
     def _run(self) -> None:
-        decoder = Decoder()
+        decoder, convert = Decoder(), ToVideo()
         try:
             while (item := self._take()) is not None:
                 first, frames, picture = item
-                self._encode(decoder.frame(picture), first, frames)
+                self._encode(decoder.frame(picture), convert, first, frames)
         except BaseException as error:
             self._error = error
         finally:
@@ -146,20 +152,20 @@ class Worker:
                 continue
         return None
 
-    def _encode(self, frame: av.VideoFrame, first: int, frames: int) -> None:
+    def _encode(self, frame: av.VideoFrame, convert: ToVideo, first: int, frames: int) -> None:
         height, width = self._size
         if (frame.height, frame.width) != (height, width):
             raise WireError("size", f"{frame.width}x{frame.height}, before {width}x{height}")
         wanted = sum(number in self._sampled for number in range(first, first + frames))
         if wanted:
-            self.histogram += wanted * _colours(frame)
-        self._encoder.write(to_video(frame, width // 2 * 2, height // 2 * 2), frames)
+            self.histogram += wanted * _colours(convert.rgb(frame))
+        self._encoder.write(convert(frame), frames)
 
 
-def _colours(frame: av.VideoFrame) -> NDArray[np.int64]:
+def _colours(pixels: Pixels) -> NDArray[np.int64]:
     """How often each of 256 levels occurs in red, green and blue; every n-th pixel."""
-    step = max(1, frame.width // _STATS_WIDTH)
-    small = frame.to_ndarray(format="rgb24")[::step, ::step]
+    step = max(1, pixels.shape[1] // _STATS_WIDTH)
+    small = pixels[::step, ::step]
     return np.stack([np.bincount(small[..., c].ravel(), minlength=256) for c in range(3)])
 
 
