@@ -80,6 +80,11 @@ class _Patient(Client):  # type: ignore[misc]
         self.waited = _REFUSED_WAIT_S if refused(why) else doubled
         self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
 
+    def forget_unsent(self) -> None:
+        """Drop what a line that broke did not take; the library would send it on the next one."""
+        self._pending: list[bytes] = []
+        self._pending_data_size = 0
+
     def hang_up(self) -> None:
         """Close the socket of an attempt that was cancelled halfway."""
         if self._transport is not None:
@@ -130,6 +135,8 @@ async def connect(
         tell(True, "connected")
 
     async def on_down() -> None:
+        if pending_bytes == NO_REPLAY:
+            client.forget_unsent()
         tell(False, "disconnected")
 
     async def keep_connecting() -> None:

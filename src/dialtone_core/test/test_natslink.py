@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,3 +155,35 @@ async def test_closing_while_the_server_goes_raises_nothing(
     await asyncio.sleep(delay_s)
     async with timeout(3):
         await client.close()
+
+
+async def test_commands_that_a_broken_line_did_not_take_are_never_delivered(
+    server: Server,
+) -> None:
+    server.start()
+    robot, operator = States(), States()
+    listener = await natslink.connect(server.url, "robot", on_state=robot)
+    sender = await natslink.connect(
+        server.url, "operator", pending_bytes=natslink.NO_REPLAY, on_state=operator
+    )
+    await robot.wait_for(True)
+    await operator.wait_for(True)
+    subscription = await listener.subscribe("cmd")
+    await listener.flush()
+    process = server._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)  # the network stalls: the socket's buffers fill
+    for _ in range(100):
+        await sender.publish("stalled", bytes(100_000))
+        await asyncio.sleep(0)
+    await sender.publish("cmd", b"drive")
+    assert sender._pending
+    server.kill()
+    await operator.wait_for(False)
+    server.start()
+    await operator.wait_for(True)
+    await robot.wait_for(True)
+    await sender.publish("cmd", b"stop")
+    assert (await subscription.next_msg(timeout=5)).data == b"stop"
+    await sender.close()
+    await listener.close()
