@@ -35,6 +35,23 @@ STOP = Twist()
 
 
 @dataclass(frozen=True, slots=True)
+class Attitude:
+    """Orientation or body rates, with thrust: what an aircraft is flown by.
+
+    ``orientation`` is (x, y, z, w) of ``base_link`` in ``odom`` (FLU in ENU), ``rates`` are rad/s
+    about x, y, z of ``base_link``; one of them is ``None``. ``thrust`` is a share of the most:
+    0..1, or −1..1 for a vehicle that drives backwards.
+    """
+
+    thrust: float
+    orientation: tuple[float, float, float, float] | None = None
+    rates: tuple[float, float, float] | None = None
+
+    def is_finite(self) -> bool:
+        return all(map(math.isfinite, (self.thrust, *(self.orientation or self.rates or ()))))
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """Who sent a command and how long it is good for.
 
@@ -82,7 +99,7 @@ EMPTY_ENVELOPE = Envelope()
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One velocity command on its way to the vehicle.
+    """One command on its way to the vehicle: a velocity, or an ``attitude`` with a zero ``twist``.
 
     ``source`` names the input (``cmd_vel``, ``nats``, ``foxglove``); ``received_ns`` is the
     robot's *monotonic* receipt, the only stamp that timeouts look at.
@@ -92,6 +109,11 @@ class Command:
     twist: Twist
     received_ns: int
     envelope: Envelope = field(default=EMPTY_ENVELOPE)
+    attitude: Attitude | None = None
+
+    def is_zero(self) -> bool:
+        """Whether it asks for no motion; an attitude always does."""
+        return self.attitude is None and self.twist.is_zero()
 
     def with_twist(self, twist: Twist) -> Command:
         return replace(self, twist=twist)

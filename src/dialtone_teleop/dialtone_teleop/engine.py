@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dialtone_core.clock import Clock
-from dialtone_core.command import STOP, Applied, Command, Envelope
-from dialtone_teleop.actuators.base import Actuator, VehicleState
+from dialtone_core.command import STOP, Applied, Attitude, Command, Envelope
+from dialtone_teleop.actuators.base import Actuator, VehicleState, WithAttitude
 from dialtone_teleop.estop import EStopFile
 from dialtone_teleop.lease import Answer, Holder, Lease, LeaseEvent
 from dialtone_teleop.pipeline import Decision, Pipeline
@@ -220,6 +220,12 @@ class Engine:
                 now_ns = self._clock.monotonic_ns()
                 self._changed.wait(max(0, self.pipeline.wake_ns(now_ns) - now_ns) / 1e9)
 
+    def _fly(self, attitude: Attitude) -> None:
+        """Attitudes are no twists: ``teleop/applied`` has no word for them, they are counted."""
+        if isinstance(self._actuator, WithAttitude) and self._actuator.send_attitude(attitude):
+            self.pipeline.sent(STOP, self._clock.monotonic_ns())
+            self.setpoints += 1
+
     def _hands_off(self) -> bool:
         """Somebody else drives the vehicle: only an e-stop may still be sent to it."""
         return self._actuator.state(self._clock.monotonic_ns()).hands_off
@@ -228,6 +234,9 @@ class Engine:
         if decision.twist is None:
             return
         if self.pipeline.estop_by is None and self._hands_off():
+            return
+        if decision.attitude is not None:
+            self._fly(decision.attitude)
             return
         sent = self._actuator.send(decision.twist)
         if sent is None:

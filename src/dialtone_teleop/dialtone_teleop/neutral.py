@@ -36,7 +36,7 @@ class Neutral:
         """Hear ``command``; ``not_neutral`` or ""."""
         key = (command.source, command.envelope.operator)
         heard_ns = self._moving.pop(key, None)
-        if command.twist.is_zero():
+        if command.is_zero():
             self._held.discard(key)
             self._rested.pop(key, None)
             _remember(self._rested, key, None)

@@ -16,6 +16,8 @@ from dialtone_teleop.link_url import parse_link_url
 
 TWIST = "geometry_msgs/msg/Twist"
 TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
+POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+INPUT_TYPES = (TWIST, TWIST_STAMPED, POSE_STAMPED)
 
 #: Silence may last this long (s) before the robot must have been told to stop (docs/safety.md).
 LONGEST_SILENCE_S = 0.3
@@ -26,10 +28,13 @@ class SourceParams:
     """One command input, as twist_mux has it."""
 
     topic: str = param("", "topic of the input; the source's own name where empty")
-    type: str = param(TWIST, "message type of the input", choices=(TWIST, TWIST_STAMPED))
+    type: str = param(TWIST, "message type of the input", choices=INPUT_TYPES)
     priority: int = param(50, "the highest active source drives", minimum=0, maximum=255)
     timeout_s: float = param(
         0.25, "silence after which the source no longer drives", unit="s", minimum=0.02, maximum=2
+    )
+    rates: bool = param(
+        False, "a TwistStamped's angular part is body rates, flown with cmd_thrust"
     )
     autonomy: bool = param(
         False, "a program's and not a person's: needs no lease, ranks below every person"
@@ -87,6 +92,21 @@ class StopParams:
     rest_mps: float = param(0.05, "slower than this is at rest", unit="m/s", minimum=0.001)
     rest_rps: float = param(
         0.05, "turning slower than this is at rest", unit="rad/s", minimum=0.001
+    )
+
+
+@dataclass(frozen=True)
+class AttitudeParams:
+    """Attitude and body rate commands (sources of type PoseStamped, or with ``rates``)."""
+
+    thrust: float = param(
+        0.0, "largest thrust, a share of the most; 0 refuses such commands", minimum=0, maximum=1
+    )
+    tilt_deg: float = param(
+        20.0, "steepest attitude that may be asked for", unit="°", minimum=0, maximum=80
+    )
+    rates_rps: float = param(
+        1.0, "fastest body rate about each axis", unit="rad/s", minimum=0, maximum=20
     )
 
 
@@ -217,6 +237,7 @@ class TeleopParams:
         maximum=10,
     )
     limits: LimitParams = LimitParams()
+    attitude: AttitudeParams = AttitudeParams()
     stop: StopParams = StopParams()
     lease: LeaseParams = LeaseParams()
     estop: EStopParams = EStopParams()

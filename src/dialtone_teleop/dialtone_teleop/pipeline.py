@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from dialtone_core.command import STOP, Command, Twist
+from dialtone_core.command import STOP, Attitude, Command, Twist
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.arbiter import NS_PER_S, Arbiter
+from dialtone_teleop.attitude import AttitudeLimits
 from dialtone_teleop.authority import Authority
 from dialtone_teleop.freshness import Freshness
 from dialtone_teleop.neutral import Neutral
@@ -26,11 +27,15 @@ from dialtone_teleop.watch import Fence, LinkQuality, Watch
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``twist`` is to be sent now, or ``None``; ``reasons`` say why it is not what was asked."""
+    """``twist`` is to be sent now, or ``None``; ``reasons`` say why it is not what was asked.
+
+    Where there is an ``attitude``, that is sent instead of the twist, which is a stop then.
+    """
 
     twist: Twist | None
     reasons: tuple[str, ...] = ()
     command: Command | None = None
+    attitude: Attitude | None = None
 
 
 #: Longest time (ns) between two looks at vehicle and locks while something moves.
@@ -56,6 +61,7 @@ class Pipeline:
         self._neutral = Neutral()
         self._watch = Watch(params.safety)
         self._fence = Fence(params.safety.fence)
+        self._attitude = AttitudeLimits(params.attitude, params.safety.fence.shape != "none")
         self._out = STOP
         self._zero_ns = round(NS_PER_S / params.stop.zeros_hz)
         self._deadline_ns: int | None = None
@@ -76,17 +82,23 @@ class Pipeline:
             or self.authority.refuse(command, now_ns)
             or refuse_not_ready(vehicle)
             or self._watch.refuse(vehicle)
+            or self._attitude.refuse(command.attitude)
             or self.arbiter.offer(command, now_ns)
         )
         if reason:
             return self._refuse(command, reason)
-        twist, reasons = self._shape(command.twist, vehicle, now_ns)
+        attitude, twist = command.attitude, STOP
+        if attitude is None:
+            twist, reasons = self._shape(command.twist, vehicle, now_ns)
+        else:
+            scale = self.link_quality.scale(self._freshness.delay_ns)
+            attitude, reasons = self._attitude.limit(attitude, scale)
         self.accepted[command.source] += 1
         self.last = command
         self.reasons = reasons
         self._deadline_ns = self.arbiter.deadline_ns(command)
         self._zeros_until_ns = -1
-        return Decision(twist, reasons, command)
+        return Decision(twist, reasons, command, attitude)
 
     def refuse(self, source: str, reason: str) -> None:
         """Count a command that was no command at all (``bad_envelope``)."""

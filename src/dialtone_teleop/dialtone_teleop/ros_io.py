@@ -6,21 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from geometry_msgs.msg import Twist as TwistMsg
-from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Float64
 from std_srvs.srv import SetBool
 
 from dialtone_core.clock import Clock
-from dialtone_core.command import EMPTY_ENVELOPE, Applied, Command, Envelope, Twist
+from dialtone_core.command import EMPTY_ENVELOPE, STOP, Applied, Attitude, Command, Envelope, Twist
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_ros.diagnostics import Level, Report, to_status
 from dialtone_ros.qos import COMMAND_IN, LATCHED, SENSOR
 from dialtone_teleop.control import Control
 from dialtone_teleop.engine import Engine, Status
 from dialtone_teleop.lease import LeaseEvent
-from dialtone_teleop.params import TWIST_STAMPED, SourceParams, TeleopParams
+from dialtone_teleop.params import (
+    LONGEST_SILENCE_S,
+    POSE_STAMPED,
+    TWIST,
+    TWIST_STAMPED,
+    SourceParams,
+    TeleopParams,
+)
 
 #: A state that is not published more often than this (s) even when it changes.
 _STATE_PERIOD_S = 0.5
@@ -34,6 +41,9 @@ class CommandInputs:
         self._engine = engine
         self._clock = clock
         self._max_delay_ns = round(params.max_delay_s * 1e9)
+        self._thrust = 0.0
+        self._thrust_ns: int | None = None
+        self._longest_thrust_ns = round(LONGEST_SILENCE_S * 1e9)
         self._subscriptions = [
             self._source(node, name, source) for name, source in params.sources.items()
         ]
@@ -41,6 +51,9 @@ class CommandInputs:
             node.create_subscription(Bool, lock.topic or name, self._on_lock(name), COMMAND_IN)
             for name, lock in params.locks.items()
         ]
+        if params.attitude.thrust:
+            thrust = node.create_subscription(Float64, "cmd_thrust", self._on_thrust, COMMAND_IN)
+            self._subscriptions.append(thrust)
         self._subscriptions += [
             node.create_subscription(Bool, source.deadman, self._on_deadman(name), COMMAND_IN)
             for name, source in params.sources.items()
@@ -48,18 +61,28 @@ class CommandInputs:
         ]
 
     def _source(self, node: Node, name: str, source: SourceParams) -> Any:
-        stamped = source.type == TWIST_STAMPED
-        message = TwistStamped if stamped else TwistMsg
-        callback = self._on_stamped(name) if stamped else self._on_twist(name)
+        message, callback = {
+            TWIST: (TwistMsg, self._on_twist(name)),
+            TWIST_STAMPED: (TwistStamped, self._on_stamped(name, source.rates)),
+            POSE_STAMPED: (PoseStamped, self._on_stamped(name, True)),
+        }[source.type]
         return node.create_subscription(message, source.topic or name, callback, COMMAND_IN)
+
+    def _on_thrust(self, message: Any) -> None:
+        self._thrust, self._thrust_ns = message.data, self._clock.monotonic_ns()
 
     def _on_twist(self, name: str) -> Callable[[Any, Any], None]:
         def receive(message: Any, info: Any) -> None:
+            # The reader's own stamp: it waited that long for this thread, whoever sent it.
+            received_ns = info["received_timestamp"]
+            if received_ns and self._clock.wall_ns() - received_ns > self._max_delay_ns:
+                self._engine.refuse(name, "stale")
+                return
             self._act(name, message, EMPTY_ENVELOPE, info["source_timestamp"])
 
         return receive
 
-    def _on_stamped(self, name: str) -> Callable[[Any, Any], None]:
+    def _on_stamped(self, name: str, flown: bool) -> Callable[[Any, Any], None]:
         def receive(message: Any, info: Any) -> None:
             try:
                 _, envelope = Envelope.from_frame_id(message.header.frame_id)
@@ -72,13 +95,25 @@ class CommandInputs:
             if stamp_ns and self._clock.wall_ns() - stamp_ns > self._max_delay_ns:
                 self._engine.refuse(name, "stale")
                 return
-            self._act(name, message.twist, envelope, stamp_ns or info["source_timestamp"])
+            if flown:
+                self._fly(name, message, envelope)
+            else:
+                self._act(name, message.twist, envelope, stamp_ns or info["source_timestamp"])
 
         return receive
 
     def _act(self, name: str, message: Any, envelope: Envelope, stamp_ns: int) -> None:
         received_ns = self._clock.monotonic_ns()
         self._engine.command(Command(name, from_twist(message), received_ns, envelope), stamp_ns)
+
+    def _fly(self, name: str, message: Any, envelope: Envelope) -> None:
+        """Attitude or body rates, with the newest thrust; refused without one (``no_thrust``)."""
+        now_ns = self._clock.monotonic_ns()
+        if self._thrust_ns is None or now_ns - self._thrust_ns > self._longest_thrust_ns:
+            self._engine.refuse(name, "no_thrust")
+            return
+        attitude = to_attitude(message, self._thrust)
+        self._engine.command(Command(name, STOP, now_ns, envelope, attitude))
 
     def _on_lock(self, name: str) -> Callable[[Any], None]:
         return lambda message: self._engine.set_lock(name, message.data)
@@ -176,6 +211,15 @@ class Reporter:
         self._told = status.key()
         self._due_s = _STATE_PERIOD_S
         self._state.publish(to_status("teleop", state_report(self._engine, status)))
+
+
+def to_attitude(message: Any, thrust: float) -> Attitude:
+    """A PoseStamped's orientation, or a TwistStamped's angular part as body rates."""
+    if hasattr(message, "pose"):
+        q = message.pose.orientation
+        return Attitude(thrust, orientation=(q.x, q.y, q.z, q.w))
+    rates = message.twist.angular
+    return Attitude(thrust, rates=(rates.x, rates.y, rates.z))
 
 
 def from_twist(message: Any) -> Twist:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from dialtone_core.command import Twist
+from dialtone_core.command import Attitude, Twist
 from dialtone_teleop.telemetry import Telemetry
 
 
@@ -63,6 +63,14 @@ class Actuator(Protocol):
 
     def close(self) -> None:
         """End; the caller has sent its zeros."""
+
+
+@runtime_checkable
+class WithAttitude(Protocol):
+    """An actuator that can also be flown by attitude or body rates and thrust."""
+
+    def send_attitude(self, attitude: Attitude) -> bool:
+        """Write it now; whether it went out."""
 
 
 @runtime_checkable

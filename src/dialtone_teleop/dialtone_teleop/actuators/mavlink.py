@@ -15,11 +15,12 @@ from typing import Any
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_core.clock import Clock
-from dialtone_core.command import Twist
+from dialtone_core.command import Attitude, Twist
 from dialtone_teleop import telemetry
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
+from dialtone_teleop.mavlink_attitude import attitude_target
 from dialtone_teleop.mavlink_session import Session
 from dialtone_teleop.mavlink_signing import figures as signing_figures
 from dialtone_teleop.mavlink_signing import read_key, sign
@@ -110,6 +111,17 @@ class MavlinkActuator:
             boot_ms = (now_ns - self._start_ns) // 1_000_000
             sent = Twist(twist.x, twist.y, twist.z, 0.0, 0.0, twist.yaw)
             return sent if self._write(self._session.setpoint(sent, boot_ms)) else None
+
+    def send_attitude(self, attitude: Attitude) -> bool:
+        """Write an attitude setpoint, where driving is allowed."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            if self._session.reason(now_ns):
+                return False
+            self._session.sent_setpoint(now_ns)
+            boot_ms = (now_ns - self._start_ns) // 1_000_000
+            target = self._session.system, self._session.component
+            return self._write(attitude_target(attitude, *target, boot_ms))
 
     def arm(self, wanted: bool) -> None:
         with self._lock:
