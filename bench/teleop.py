@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Stage:
                 if seen.at_ns >= since_ns and (seen.way == 0) == zero:
                     return seen.at_ns
             await asyncio.sleep(0.002)
-        raise RuntimeError(f"no {'zero' if zero else 'motion'} within {timeout_s:g} s")
+        raise TimeoutError(f"no {'zero' if zero else 'motion'} within {timeout_s:g} s")
 
 
 @asynccontextmanager
@@ -173,8 +173,11 @@ async def _silence(progress: Progress, stage: Stage) -> list[Row]:
         if trial % 100 == 0:
             progress(f"silence, trial {trial} of {TRIALS}")
         began_ns = time.monotonic_ns()
-        await stage.operator.send(_command(1))
-        moved_ns = await stage.first_after(began_ns, zero=False)
+        moved_ns = 0
+        while not moved_ns:  # a single command may be lost: DDS carries them best effort
+            await stage.operator.send(_command(1))
+            with suppress(TimeoutError):
+                moved_ns = await stage.first_after(began_ns, zero=False, timeout_s=0.05)
         last_ns = time.monotonic_ns()
         await stage.operator.send(_command(2))
         zero_ns = await stage.first_after(max(last_ns, moved_ns), zero=True)
