@@ -48,6 +48,7 @@ jetstream {{
 }}
 leafnodes {{
   listen: "{host}:{leaf_port}"
+  no_advertise: true  # robots come by the address that they were given, or not at all
 {tls}}}
 {websocket}{tls_clients}authorization {{
   users: {users}

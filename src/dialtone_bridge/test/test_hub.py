@@ -170,12 +170,12 @@ async def test_a_cut_link_loses_nothing_and_doubles_nothing(
     await counter.count(100)
     await reach(client, rig.robot, 100)
     await line.cut()
-    await counter.count(500)
+    await counter.count(2000)
     assert await stored(client, rig.robot) == 100
     await line.up()
     await counter.count(100)
-    await reach(client, rig.robot, 700)
-    assert await numbers(client, rig.robot) == list(range(1, 701))
+    await reach(client, rig.robot, 2200)
+    assert await numbers(client, rig.robot) == list(range(1, 2201))
     await client.close()
     await line.cut()
 

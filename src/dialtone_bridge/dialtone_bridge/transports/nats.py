@@ -79,6 +79,7 @@ class NatsTransport:
         self._outbox: Outbox[Sample] = Outbox()
         self._durable = DurableSender(settings.robot, settings.durable, log)
         self._sinks: dict[Lane[Sample], NatsSink] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._telemetry: Client | None = None
         self._commands: Client | None = None
         self._link_up = False
@@ -104,8 +105,9 @@ class NatsTransport:
     async def open(self) -> None:
         """Connect; returns also while the server is away, the link then follows."""
         settings = self._settings
-        self._outbox.bind(asyncio.get_running_loop())
-        self._durable.outbox.bind(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._outbox.bind(self._loop)
+        self._durable.outbox.bind(self._loop)
         self._telemetry = await connect(
             settings.url,
             f"{settings.robot} telemetry",
@@ -186,6 +188,8 @@ class NatsTransport:
         if topic.route.durable:
             self._durable.attach(sink)
             want(True)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._status.hurry)
             return sink
         sink.keep_last(self._settings.robot)
         self._sinks[sink.lane] = sink

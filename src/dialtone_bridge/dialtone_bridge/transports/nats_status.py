@@ -47,6 +47,10 @@ class Status:
         self.jetstream = "unknown"
         self._poke.set()
 
+    def hurry(self) -> None:
+        """Say it now: there is something new to say."""
+        self._poke.set()
+
     async def run(self, client: Client) -> None:
         """Until cancelled."""
         await client.subscribe(self._pong, cb=self._on_pong)
@@ -63,7 +67,7 @@ class Status:
                 self.rtt_ms, fresh = None, True
             try:
                 await asyncio.wait_for(self._poke.wait(), PERIOD_S)
-                fresh = True
+                fresh = fresh or self.jetstream == "unknown"
             except asyncio.TimeoutError:
                 continue
 
