@@ -180,7 +180,7 @@ def join(parts: Sequence[Path], target: Path, fps: int) -> None:
         for part in parts:
             with av.open(str(part)) as source:
                 if stream is None:
-                    stream = out.add_stream_from_template(source.streams.video[0])
+                    stream = out.add_stream_from_template(source.streams.video[0], opaque=True)
                     stream.time_base = Fraction(1, fps)
                 for packet in source.demux(source.streams.video[0]):
                     if packet.size == 0:

@@ -66,7 +66,7 @@ class Parquet:
         for number, path in enumerate(paths):
             try:
                 problems += [f"{path}: {each}" for each in _problems(folder, pq.read_table(path))]
-            except (OSError, KeyError, pa.ArrowException) as error:
+            except (OSError, KeyError, ValueError, pa.ArrowException) as error:
                 problems.append(f"{path}: not readable: {error}")
             on_progress((number + 1) / len(paths))
         return problems
