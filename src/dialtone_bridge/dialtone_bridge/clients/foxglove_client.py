@@ -24,6 +24,7 @@ from dialtone_core.aio import timeout
 SUBPROTOCOL = Subprotocol("foxglove.sdk.v1")
 _MESSAGE = struct.Struct("<BIQ")
 _CALL = struct.Struct("<BIII")
+_ASSET = struct.Struct("<BIBI")
 _PUBLISH = struct.Struct("<BI")
 
 
@@ -62,6 +63,8 @@ class FoxgloveClient:
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self.server_info: dict[str, Any] = {}
         self.statuses: list[dict[str, Any]] = []
+        self.texts: list[dict[str, Any]] = []
+        self.time_ns = 0
 
     async def wait_channel(self, topic: str, timeout_s: float = 10.0) -> ServerChannel:
         """The channel of ``topic``, waiting for it to be advertised; raises ``TimeoutError``."""
@@ -87,11 +90,11 @@ class FoxgloveClient:
         subscription = self._take_id()
         self._topics[subscription] = topic
         wanted = {"id": subscription, "channelId": channel.id}
-        await self._send({"op": "subscribe", "subscriptions": [wanted]})
+        await self.send({"op": "subscribe", "subscriptions": [wanted]})
         return subscription
 
     async def unsubscribe(self, subscription: int) -> None:
-        await self._send({"op": "unsubscribe", "subscriptionIds": [subscription]})
+        await self.send({"op": "unsubscribe", "subscriptionIds": [subscription]})
         self._topics.pop(subscription, None)
 
     async def receive(self, timeout_s: float = 10.0) -> Received:
@@ -105,11 +108,11 @@ class FoxgloveClient:
         """Announce a channel to publish on; returns its id."""
         channel = self._take_id()
         offer = {"id": channel, "topic": topic, "encoding": encoding, "schemaName": schema_name}
-        await self._send({"op": "advertise", "channels": [offer]})
+        await self.send({"op": "advertise", "channels": [offer]})
         return channel
 
     async def unadvertise(self, channel: int) -> None:
-        await self._send({"op": "unadvertise", "channelIds": [channel]})
+        await self.send({"op": "unadvertise", "channelIds": [channel]})
 
     async def publish(self, channel: int, payload: bytes | dict[str, Any]) -> None:
         """Send bytes as they are, or a dict as JSON, on an advertised channel."""
@@ -129,7 +132,17 @@ class FoxgloveClient:
             await self._socket.send(head + b"cdr" + payload)
             return await answer
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def fetch(self, uri: str, timeout_s: float = 10.0) -> bytes:
+        """The asset at ``uri``; raises ``RuntimeError`` with the server's words."""
+        request = self._take_id()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._calls[request] = answer
+        await self.send({"op": "fetchAsset", "uri": uri, "requestId": request})
+        async with timeout(timeout_s):
+            return await answer
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send any operation of the protocol."""
         await self._socket.send(json.dumps(message))
 
     def _take_id(self) -> int:
@@ -149,6 +162,16 @@ class FoxgloveClient:
         if frame[0] == 3:
             _, _, call, length = _CALL.unpack_from(frame)
             self._calls.pop(call).set_result(frame[_CALL.size + length :])
+        elif frame[0] == 2:
+            (self.time_ns,) = struct.unpack_from("<Q", frame, 1)
+        elif frame[0] == 4:
+            _, request, failed, length = _ASSET.unpack_from(frame)
+            stop = _ASSET.size + length
+            if failed:
+                failure = RuntimeError(frame[_ASSET.size : stop].decode())
+                self._calls.pop(request).set_exception(failure)
+            else:
+                self._calls.pop(request).set_result(frame[stop:])
         if frame[0] != 1:
             return
         _, subscription, log_ns = _MESSAGE.unpack_from(frame)
@@ -158,6 +181,8 @@ class FoxgloveClient:
 
     def _on_text(self, message: dict[str, Any]) -> None:
         op = message.get("op")
+        if op in ("serverInfo", "parameterValues", "connectionGraphUpdate"):
+            self.texts.append(message)
         if op == "advertise":
             for each in message["channels"]:
                 self.channels[each["topic"]] = ServerChannel(

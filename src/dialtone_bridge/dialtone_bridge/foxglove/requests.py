@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from dialtone_bridge.foxglove import messages
@@ -42,7 +43,6 @@ class ClientRequests(Requests):
         self._server: Server | None = None
         self._services: FoxgloveServices | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._graph = Graph()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.refusals = Refusals()
         self.received = 0
@@ -62,7 +62,7 @@ class ClientRequests(Requests):
         try:
             while True:
                 await asyncio.sleep(_GRAPH_PERIOD_S)
-                watching = [each for each in self.server.sessions if each.graph]
+                watching = [each for each in self.server.sessions if each.graph is not None]
                 if watching and self._extras.graph is not None:
                     await self._tell_graph(watching)
         finally:
@@ -155,23 +155,29 @@ class ClientRequests(Requests):
             except (DialtoneError, WireError) as error:
                 session.send(messages.call_failure(call, str(error)))
 
-        self._start(answer())
+        self._start(session, answer())
 
     # -- parameters, graph, assets ----------------------------------------------------------
 
     def operate(self, session: Session, op: str, message: dict[str, Any]) -> None:
         if op in ("getParameters", "setParameters"):
-            self._start(self._parameters(session, op, message))
+            self._start(session, self._parameters(session, op, message))
         elif op == "subscribeParameterUpdates":
             session.parameters |= set(message["parameterNames"])
         elif op == "unsubscribeParameterUpdates":
             session.parameters -= set(message["parameterNames"])
         elif op in ("subscribeConnectionGraph", "unsubscribeConnectionGraph"):
-            session.graph = op.startswith("sub")
-            if session.graph and self._extras.graph is not None:
-                self._start(self._first_graph(session))
+            if op.startswith("un"):
+                session.graph = None
+            elif self._extras.graph is None:
+                raise WireError("unknown_op", "the connection graph is not offered")
+            else:
+                session.graph = Graph()
+                self._start(session, self._tell_graph([session]))
         elif op == "fetchAsset":
-            self._start(self._asset(session, str(message["uri"]), int(message["requestId"])))
+            self._start(
+                session, self._asset(session, str(message["uri"]), int(message["requestId"]))
+            )
         else:
             raise WireError("unknown_op", f"{op[:40]} is not offered")
 
@@ -202,19 +208,17 @@ class ClientRequests(Requests):
                 update = messages.text({"op": "parameterValues", "parameters": wanted})
                 session.send(update)
 
-    async def _first_graph(self, session: Session) -> None:
-        if self._extras.graph is not None:
-            update = graph_update(Graph(), await self._extras.graph())
-            if update is not None:
-                session.send(messages.text(update))
-
     async def _tell_graph(self, watching: Sequence[Session]) -> None:
+        """Tell each what changed since it was told; the whole graph at first."""
         if self._extras.graph is None:
-            return
-        before, self._graph = self._graph, await self._extras.graph()
-        update = graph_update(before, self._graph)
-        if update is not None:
-            for session in watching:
+            raise WireError("unknown_op", "the connection graph is not offered")
+        now = await self._extras.graph()
+        for session in watching:
+            if session.graph is None:  # it left meanwhile
+                continue
+            update = graph_update(session.graph, now)
+            session.graph = now
+            if update is not None:
                 session.send(messages.text(update))
 
     async def _asset(self, session: Session, uri: str, request: int) -> None:
@@ -229,18 +233,21 @@ class ClientRequests(Requests):
     def broadcast_time(self, now_ns: int) -> None:
         self.server.broadcast(messages.time_message(now_ns))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= _MAX_TASKS:
             work.close()
             raise WireError("busy", f"{_MAX_TASKS} requests are being answered")
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, session))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, session: Session, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._log.warning(f"a Foxglove client's request failed: {task.exception()}")
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            session.send(messages.status(Level.ERROR, str(failure)[:200]))
+            if not isinstance(failure, WireError):
+                self._log.warning(f"a Foxglove client's request failed: {failure!r}")
 
 
 def _normal(type_name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from dialtone_bridge.foxglove import messages
+from dialtone_bridge.foxglove.extras import Graph
 from dialtone_bridge.foxglove.link import Link
 from dialtone_bridge.foxglove.messages import Level
 from dialtone_core.delivery import Lane, Outbox, Policy, Priority
@@ -101,7 +102,8 @@ class Session:
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
     publications: dict[int, Publication] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
-    graph: bool = False
+    graph: Graph | None = None
+    """What the client knows of the connection graph, while it follows it."""
 
     def __post_init__(self) -> None:
         self.outbox: Outbox[Item] = Outbox(self.max_bytes)
