@@ -1,0 +1,25 @@
+"""The profile of a head without a vehicle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dialtone_bringup.graph import Options, resolve
+from dialtone_core.config import build, load_params_file, node_values
+from dialtone_teleop.params import TeleopParams
+
+
+def test_the_neck_has_no_vehicle_and_moves_by_its_own_actuator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALTONE_HOME", str(tmp_path))
+    graph = resolve(Options(profile="neck", nats_port=0, foxglove_port=0, web_port=0))
+    names = {node.name for node in graph.nodes}
+    assert "vehicle" not in names
+    assert {"camera_front", "teleop", "bridge", "recorder"} <= names
+    values = node_values(load_params_file(graph.params_files[0]), "/teleop", "neck")
+    params = build(TeleopParams, values)
+    assert params.actuator == "neck"
+    assert "neck" in params.lease.implicit
