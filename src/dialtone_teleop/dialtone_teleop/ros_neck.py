@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import QuaternionStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
@@ -21,6 +22,10 @@ from dialtone_teleop.neck_targets import to_joints
 if TYPE_CHECKING:
     from dialtone_teleop.actuators.neck import NeckActuator
 
+#: A bridge that subscribes when somebody asks must still get the acknowledgement of what they
+#: sent right after.
+_ACKS = QoSProfile(depth=20, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
 
 class NeckTopics:
     """Callbacks run in the executor, acknowledgements come from any thread."""
@@ -28,7 +33,7 @@ class NeckTopics:
     def __init__(self, node: Any, neck: NeckActuator) -> None:
         self._node = node
         self._neck = neck
-        self._acks = node.create_publisher(String, "neck/ack", SENSOR)
+        self._acks = node.create_publisher(String, "neck/ack", _ACKS)
         self._joints = node.create_publisher(JointState, "joint_states", LATCHED)
         neck.on_ack = lambda text: self._acks.publish(String(data=text))
         neck.on_head = self._publish_joints

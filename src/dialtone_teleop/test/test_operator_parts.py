@@ -112,7 +112,8 @@ def test_opposite_keys_cancel_and_diagonals_add() -> None:
 def test_silence_of_the_keyboard_stops_whatever_was_typed(
     releases: bool, typed: list[tuple[str, int, float]]
 ) -> None:
-    hands, now_s, down = Hands(), 0.0, set()
+    hands, now_s = Hands(), 0.0
+    down: set[str] = set()
     hands.releases = releases
     for name, event, pause_s in typed:
         now_s += pause_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -14,6 +15,11 @@ from dialtone_teleop.operator.picture import string_data
 from dialtone_teleop.operator.robot import RobotLine
 
 STRING = "std_msgs/msg/String"
+_LOOKS, _LOOK_S = 15, 0.2
+
+
+def _carries_acks(row: dict[str, Any]) -> bool:
+    return str(row.get("topic", "")).endswith("neck/ack") and bool(row.get("subscribed"))
 
 
 class NeckLine:
@@ -25,10 +31,20 @@ class NeckLine:
         self._on_other: Callable[[str], None] = lambda _: None
 
     async def open(self, on_other: Callable[[str], None]) -> None:
-        """Hear acknowledgements from now on."""
-        self._on_other = on_other
+        """Hear acknowledgements from now on; those of before are passed over.
+
+        The bridge carries them only once it knows that somebody listens.
+        """
         await self._line.hear("tlm.neck.ack", self._on_ack)
         await self._line.flush(1.0)
+        for _ in range(_LOOKS):
+            reply = await self._line.ask("bridge", "routes")
+            rows = (reply or {}).get("routes", [])
+            if not rows or any(_carries_acks(row) for row in rows):
+                break
+            await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_LOOK_S)
+        self._on_other = on_other
 
     async def say(self, text: str, timeout_s: float) -> str | None:
         """Send one line in our name; its acknowledgement, or ``None`` where none came in time."""

@@ -93,9 +93,9 @@ def _speed(asked: float, measured: float | None, top: float, unit: str, marks: s
     text = Text(f"{low:>{_BAR}}", style="cyan")
     text.append("│", style="dim")
     text.append(f"{high:<{_BAR}}")
-    known = "    –" if measured is None else f"{measured:+5.2f}"
+    known = "    –" if measured is None else f"{round(measured, 2) + 0.0:+5.2f}"
     text.append(f"  {known} {unit}", style="bold default")
-    text.append(f"   asked {asked:+.2f} of {top:.2f}", style="dim")
+    text.append(f"   asked {asked + 0.0:+.2f} of {top:.2f}", style="dim")
     return text
 
 
@@ -152,8 +152,10 @@ def _last_line(view: View) -> Text:
 def _hints(width: int) -> Text:
     keys = [("space", "E-STOP"), ("+ −", "speed"), ("r", "record"), ("l", "let go of lease")]
     keys += [("f", "take it over"), ("g", "arm"), ("q", "quit")]
-    text = Text(overflow="fold")
+    text = Text()
     for key, meaning in keys:
-        text.append(key, style="bold")
-        text.append(f" {meaning}   ", style="dim")
+        # A hint is not broken across lines.
+        text.append(key.replace(" ", "\u00a0"), style="bold")
+        text.append("\u00a0" + meaning.replace(" ", "\u00a0"), style="dim")
+        text.append("   ")
     return text

@@ -27,18 +27,24 @@ def drive(
 ) -> None:
     """Drive a robot from this terminal.
 
-    Hold [bold]W A S D[/bold] or the arrow keys. Letting go stops: at once in terminals that report
-    key releases (kitty, Ghostty, WezTerm, foot, Konsole, iTerm2), elsewhere 0.25 to 0.6 s after
-    the last key. A gamepad drives with its left stick while LB is held; its B is the e-stop.
+    [bold]W A S D[/bold], arrows   drive while held
+    [bold]space[/bold]             e-stop (latches);  [bold]c[/bold] then [bold]y[/bold] clears it
+    [bold]+[/bold]  [bold]-[/bold]              faster, slower
+    [bold]g[/bold]                 arm, disarm
+    [bold]r[/bold]                 start, stop recording
+    [bold]l[/bold]                 let go of the lease
+    [bold]f[/bold]                 take the lease over (with a higher --role)
+    [bold]q[/bold]                 quit
+    gamepad           left stick while LB is held; B is the e-stop
 
-    [bold]space[/bold] e-stop (latches)  ·  [bold]c[/bold] then [bold]y[/bold] clear it  ·
-    [bold]+ -[/bold] faster, slower  ·  [bold]g[/bold] arm, disarm  ·  [bold]r[/bold] start or stop
-    recording  ·  [bold]l[/bold] let go of the lease  ·  [bold]f[/bold] take it over (with a higher
-    --role)  ·  [bold]q[/bold] quit
+    Letting go stops the robot: at once in terminals that report key
+    releases (kitty, Ghostty, WezTerm, foot, Konsole, iTerm2), elsewhere
+    0.25 to 0.6 s after the last key.
 
-    The lease is taken with your first driving key and given back when you quit. The robot is told
-    to stop when you let go, quit, press Ctrl-C, close the terminal, or turn to another window; if
-    this program or the network dies, it stops by itself 0.3 s later.
+    The lease is taken with your first driving key and given back when you
+    quit. The robot is told to stop when you let go, quit, press Ctrl-C,
+    close the terminal, or turn to another window; if this program or the
+    network dies, it stops by itself 0.3 s later.
     """
     from dialtone_teleop.operator.robot import find_robot
     from dialtone_teleop.operator.session import Settings

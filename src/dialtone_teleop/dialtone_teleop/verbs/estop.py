@@ -23,9 +23,9 @@ def estop(
 ) -> None:
     """Fire a robot's e-stop: it stops and refuses every command until the e-stop is cleared.
 
-    Anyone may fire it. It latches: neither silence nor a restart clears it, only
-    [bold]dialtone estop --clear[/bold] by the role that the robot's settings name. Exits with 0
-    only once the robot has confirmed.
+    Anyone may fire it. It latches: neither silence nor a restart clears it,
+    only [bold]dialtone estop --clear[/bold] by the role that the robot's
+    settings name. Exits with 0 only once the robot has confirmed.
     """
     from dialtone_teleop.operator.robot import find_robot
 

@@ -30,14 +30,16 @@ def repl(
 ) -> None:
     """Talk to a robot's neck, line by line; each acknowledgement is echoed.
 
-    [bold]HOME[/bold], HOME_SOFT, HOME_BRUTE  home it  ·  [bold]HEALTH[/bold], STATUS  ask it
+    [bold]HOME[/bold]            home it; also HOME_SOFT, HOME_BRUTE
+    [bold]HEALTH[/bold]          ask it; also STATUS
+    [bold]X50,Y-20[/bold]        head pose: X Y Z R P -700..700, H 0..70, S A 0..10;
+                    what is left out stays as it was
+    [bold]1:55,2:60[/bold]       single actuators, mm
+    [bold]Q:1,0,0,0,H30[/bold]   quaternion w,x,y,z, then H, S
+    [bold]exit[/bold], Ctrl-D    end
 
-    [bold]X50,Y-20[/bold]  head pose: X Y Z R P -700..700, H 0..70, S and A 0..10; what is left out
-    stays  ·  [bold]1:55,2:60[/bold]  single actuators in mm  ·  [bold]Q:1,0,0,0,H30[/bold]
-    quaternion w,x,y,z
-
-    Ctrl-D or [bold]exit[/bold] ends it. With lines as arguments, or piped in, it exits with 2 when
-    one was refused or not acknowledged.
+    With lines as arguments, or piped in, it exits with 2 when one was
+    refused or not acknowledged.
     """
     from dialtone_teleop.operator.robot import find_robot
 
@@ -65,11 +67,13 @@ async def _talk(where: Any, user: str, lines: list[str], as_json: bool) -> None:
 async def _all(neck: Any, lines: list[str], show: Callable[[str, str], None]) -> None:
     for text in filter(None, map(str.strip, lines)):
         ack = await neck.say(text, _ACK_S)
-        show(text, ack or "")
         if not ack:
-            raise DialtoneError(f"{text} was not acknowledged", fix="is its actuator neck?")
+            raise DialtoneError(
+                f"{text} was not acknowledged", fix="check that the robot's actuator is a neck"
+            )
         if not ack.startswith("ok "):
             raise DialtoneError(ack)
+        show(text, ack)
 
 
 async def _typed(neck: Any, robot: str, show: Callable[[str, str], None]) -> None:
