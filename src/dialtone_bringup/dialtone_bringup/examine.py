@@ -148,6 +148,7 @@ def _ports() -> Iterator[Finding]:
     for port, what, otherwise in (
         (preflight.NATS_PORT, "NATS", "nothing to do: up takes a free one"),
         (8765, "Foxglove", "end what listens there, or up --foxglove-port 0"),
+        (8080, "the dashboard", "nothing: up takes another port then"),
     ):
         if is_free(port):
             yield ok(f"port {port}", f"free, for {what}")

@@ -44,6 +44,7 @@ class Options:
     record: bool = False
     nats_port: int | None = None
     foxglove_port: int | None = None
+    web_port: int | None = None
     params_file: str = ""
 
 
@@ -82,6 +83,7 @@ class Graph:
     params_files: tuple[Path, ...]
     nats_url: str
     foxglove_url: str
+    web_url: str
     episodes: Path
 
     def full_name(self, node: NodeSpec) -> str:
@@ -137,6 +139,7 @@ def resolve(options: Options) -> Graph:
         params_files=tuple(files),
         nats_url=wiring.nats_url,
         foxglove_url=f"ws://{wiring.foxglove_host}:{wiring.foxglove_port}",
+        web_url=f"http://127.0.0.1:{wiring.web_port}",
         episodes=episodes,
     )
 
@@ -151,6 +154,7 @@ class _Wiring:
     nats_url: str
     foxglove_host: str
     foxglove_port: int
+    web_port: int
 
     @classmethod
     def choose(cls, options: Options, settings: _Settings, sim: bool) -> _Wiring:
@@ -171,6 +175,11 @@ class _Wiring:
             nats_url=url or f"nats://127.0.0.1:{nats}",
             foxglove_host=host,
             foxglove_port=preflight.foxglove_port(port, host),
+            web_port=preflight.web_port(
+                options.web_port,
+                settings.value("gateway", "port", preflight.WEB_PORT),
+                settings.value("gateway", "bind", "127.0.0.1"),
+            ),
         )
 
 
@@ -275,9 +284,30 @@ def _suite(options: Options, wiring: _Wiring, settings: _Settings) -> list[NodeS
             },
         ),
     ]
+    nodes.append(_gateway(options, wiring, settings))
     if not wiring.nats_port:
         return nodes
     return [_nats_server(options, wiring, settings), *nodes]
+
+
+def _gateway(options: Options, wiring: _Wiring, settings: _Settings) -> NodeSpec:
+    """The web server: no ROS node, but started like one. A robot drives on without it."""
+    episodes = settings.value("recorder", "directory", "")
+    return NodeSpec(
+        "gateway",
+        "dialtone_gateway",
+        "gateway",
+        params="dialtone_gateway.params:GatewayParams",
+        parameters={
+            "robot": options.robot,
+            "namespace": settings.namespace,
+            "nats_url": wiring.nats_url,
+            "foxglove_url": f"ws://{wiring.foxglove_host}:{wiring.foxglove_port}",
+            "port": wiring.web_port,
+            **({"episodes": episodes} if episodes else {}),
+        },
+        essential=False,
+    )
 
 
 def _nats_server(options: Options, wiring: _Wiring, settings: _Settings) -> NodeSpec:
@@ -365,7 +395,7 @@ class _Settings:
 
 
 #: Nodes that some profile has: a shared params file may hold their sections in any profile.
-_KNOWN = ("vehicle", "camera_front", "host_metrics", "teleop", "bridge", "recorder")
+_KNOWN = ("vehicle", "camera_front", "host_metrics", "teleop", "bridge", "recorder", "gateway")
 
 
 def _params_class(reference: str) -> type | None:

@@ -13,6 +13,7 @@ from dialtone_core.paths import make_state_dir
 from dialtone_core.ports import free_ports, is_free
 
 NATS_PORT = 4222
+WEB_PORT = 8080
 
 
 def udp_ports(count: int) -> list[int]:
@@ -30,6 +31,14 @@ def nats_port(wanted: int | None) -> int:
 def foxglove_port(wanted: int, host: str = "127.0.0.1") -> int:
     """``wanted`` if it is free, a free one for 0."""
     return _tcp_port(wanted, host, "Foxglove", "--foxglove-port 0")
+
+
+def web_port(wanted: int | None, usual: int, host: str = "127.0.0.1") -> int:
+    """The profile's port if it is free, else any; one that was asked for must be free."""
+    if wanted is None:
+        probed = 0 if usual and not is_free(usual, host) else usual
+        return probed or free_ports(1, host)[0]
+    return _tcp_port(wanted, host, "web", "--web-port 0")
 
 
 def _tcp_port(wanted: int, host: str, what: str, option: str) -> int:

@@ -166,7 +166,7 @@ async def _start(
         "ROS_LOG_DIR": str(home / "logs" / "ros"),
         **env,
     }
-    free = ("--nats-port", "0", "--foxglove-port", "0")
+    free = ("--nats-port", "0", "--foxglove-port", "0", "--web-port", "0")
     command = (sys.executable, "-m", "dialtone_core.cli", "up", "--robot", robot, *free, *options)
     started_s = time.monotonic()
     process = await asyncio.create_subprocess_exec(

@@ -39,6 +39,7 @@ ARGUMENTS = {
     "record": ("false", "record an episode from the start"),
     "params_file": ("", "ROS parameter YAML laid over the profile"),
     "foxglove_port": ("", "port for Foxglove, 0 is any free one; empty: the profile's"),
+    "web_port": ("", "port of the dashboard, 0 is any free one; empty: the profile's"),
 }
 RESPAWN_DELAY_S = 1.0
 CONFIGURATION_ERROR = 2
@@ -57,13 +58,17 @@ def generate_launch_description() -> LaunchDescription:
 
 def _robot(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    port = values.pop("foxglove_port")
+    ports = {name: values.pop(name) for name in ("foxglove_port", "web_port")}
+    chosen = {name: int(port) if port else None for name, port in ports.items()}
     record = values.pop("record").lower() in ("true", "1", "yes")
-    graph = resolve(Options(**values, record=record, foxglove_port=int(port) if port else None))
+    graph = resolve(Options(**values, record=record, **chosen))
     sweep_shared_memory()
     transport = transport_environment(os.environ)
     environment = [SetEnvironmentVariable(name, value) for name, value in transport.items()]
-    where = f"{graph.robot}: Foxglove {graph.foxglove_url}, NATS {graph.nats_url}"
+    where = (
+        f"{graph.robot}: dashboard {graph.web_url}, Foxglove {graph.foxglove_url}, "
+        f"NATS {graph.nats_url}"
+    )
     logs = log_folder(graph.robot)
     processes = [_process(graph, node, logs) for node in graph.nodes]
     return [*environment, LogInfo(msg=where), *processes]

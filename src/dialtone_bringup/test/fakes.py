@@ -34,6 +34,7 @@ def make_graph(*nodes: NodeSpec) -> Graph:
         params_files=(),
         nats_url="",
         foxglove_url="",
+        web_url="",
         episodes=Path(),
     )
 

@@ -10,11 +10,12 @@ import pytest
 
 from dialtone_bringup import graph as module
 from dialtone_bringup.graph import Graph, NodeSpec, Options, resolve
+from dialtone_bringup.preflight import web_port
 from dialtone_core.errors import DialtoneError
 
 SOURCE = Path(__file__).resolve().parents[1]
 #: Ports of this machine's own choice, so that tests and a running robot don't meet.
-FREE = Options(nats_port=0, foxglove_port=0)
+FREE = Options(nats_port=0, foxglove_port=0, web_port=0)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,17 @@ def params(tmp_path: Path, text: str) -> Options:
 def test_the_simulated_rover_is_all_its_processes() -> None:
     names = [each.name for each in resolve(FREE).nodes]
     wanted = ["nats", "vehicle", "camera_front", "host_metrics", "teleop", "bridge", "recorder"]
-    assert sorted(names) == sorted(wanted)
+    assert sorted(names) == sorted([*wanted, "gateway"])
+
+
+def test_the_dashboard_takes_another_port_where_its_own_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert web_port(None, port) != port
+        assert "--web-port" in refused(replace(FREE, web_port=port))
+    assert web_port(None, port) == port
 
 
 def test_the_vehicle_and_those_who_listen_to_it_share_ports() -> None:
@@ -124,7 +135,7 @@ def test_a_missing_params_file_is_named() -> None:
     assert "/nowhere/x.yaml" in refused(replace(FREE, params_file="/nowhere/x.yaml"))
 
 
-@pytest.mark.parametrize("option", ["foxglove_port", "nats_port"])
+@pytest.mark.parametrize("option", ["foxglove_port", "nats_port", "web_port"])
 def test_a_port_in_use_is_named_with_a_way_out(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -44,6 +44,9 @@ def up(
     foxglove_port: Annotated[
         int | None, typer.Option(help="Port for Foxglove; 0 is any free one.")
     ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(help="Port of the dashboard; 0 is any free one.")
+    ] = None,
     params_file: Annotated[
         str, typer.Option(help="ROS parameter YAML laid over the profile.")
     ] = "",
@@ -70,6 +73,7 @@ def up(
         record=record,
         nats_port=nats_port,
         foxglove_port=foxglove_port,
+        web_port=web_port,
         params_file=params_file,
     )
     _refuse_twice(robot)
@@ -153,6 +157,7 @@ def _facts(supervisor: Supervisor, file: RobotFile, after_s: float) -> dict[str,
         "robot": graph.robot,
         "profile": graph.profile,
         "namespace": graph.namespace,
+        "web_url": graph.web_url,
         "foxglove_url": file.foxglove_url,
         "nats_url": file.nats_url,
         "episodes": str(graph.episodes),
@@ -172,6 +177,7 @@ def _table(facts: dict[str, Any], colour: bool) -> str:
     table = Table(title=f"{facts['robot']} is on the line", show_header=False, title_style="bold")
     table.add_column(style="bold cyan")
     table.add_column(overflow="fold")
+    table.add_row("Dashboard", facts["web_url"])
     url = facts["foxglove_url"]
     if url:
         link = f"https://app.foxglove.dev/~/view?ds=foxglove-websocket&ds.url={quote(url, '')}"
