@@ -21,6 +21,8 @@ from dialtone_gateway.audit import Audit
 from dialtone_gateway.cdrread import Status, read_camera_size, read_diagnostics
 from dialtone_gateway.link import End, RobotLink
 
+#: First tokens of the events that the audit log keeps; others may come every few seconds.
+_AUDITED = frozenset({"teleop", "recorder", "online", "offline"})
 _MOST_CAMERAS = 32
 _MOST_STATUSES = 1024
 _FORGET_CAMERA_S = 60.0
@@ -128,10 +130,12 @@ class RobotState:
 
     async def _on_event(self, message: Msg) -> None:
         """Leases, e-stops, recordings, comings and goings: into the audit log."""
+        name = message.subject.split(".evt.", 1)[-1]
+        if name.partition(".")[0] not in _AUDITED:
+            return
         try:
             body = orjson.loads(message.data) if len(message.data) <= 16_384 else None
         except orjson.JSONDecodeError:
             body = None
         if isinstance(body, dict):
-            name = message.subject.split(".evt.", 1)[-1]
             self._audit.note(f"evt.{name}", body=body)

@@ -52,6 +52,8 @@ def find_dashboard(chosen: str) -> Path | None:
         for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
             if prefix:
                 candidates.append(Path(prefix) / "share/dialtone_gateway/dashboard")
+        root = os.environ.get("DIALTONE_ROOT", "")
+        candidates += [Path(root) / "web/dist"] if root else []
         candidates += [parent / "web/dist" for parent in Path(__file__).resolve().parents[3:5]]
     return next((each for each in candidates if (each / "index.html").is_file()), None)
 

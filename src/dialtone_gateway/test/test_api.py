@@ -109,11 +109,12 @@ async def test_metrics_are_the_robots_own_diagnostics(
 
 async def test_events_of_the_robot_are_audited(lab: Any, bus: Any, eventually: Any) -> None:
     await lab.gateway()
+    await bus.publish("dt.rover.evt.presence", b'{"robot": "rover"}')
     body = {"active": True, "by": "otto/1", "stamp_ns": 1}
     await bus.publish("dt.rover.evt.teleop.estop", json.dumps(body).encode())
     path = lab.home / "gateway" / "audit.jsonl"
     await eventually(lambda: path.exists() and path.read_text())
-    line = json.loads(path.read_text().splitlines()[-1])
+    (line,) = map(json.loads, path.read_text().splitlines())
     assert line["event"] == "evt.teleop.estop"
     assert line["body"] == body
 
