@@ -59,6 +59,15 @@ async def record(rig: Rig, seconds: float) -> Path:
         return path
 
 
+def judge(command: str, dataset: Path) -> subprocess.CompletedProcess[str]:
+    """Run a validator that is installed beside this Python."""
+    program, *words = command.split()
+    return subprocess.run(
+        [Path(sysconfig.get_path("scripts")) / program, *words, dataset],
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+
+
 async def test_a_drive_with_two_cameras_becomes_a_dataset_that_validators_pass(
     tmp_path: Path,
 ) -> None:
@@ -73,9 +82,5 @@ async def test_a_drive_with_two_cameras_becomes_a_dataset_that_validators_pass(
     assert done.frames > 2 * mapping.fps
     assert check(tmp_path / "out") == []
     for command in ("lerobot-doctor check --ci --fail-on fail", "robovet doctor"):
-        program, *words = command.split()
-        judged = subprocess.run(
-            [Path(sysconfig.get_path("scripts")) / program, *words, tmp_path / "out"],
-            capture_output=True, text=True, timeout=50, check=False,
-        )  # fmt: skip
+        judged = judge(command, tmp_path / "out")
         assert judged.returncode == 0, judged.stdout + judged.stderr
