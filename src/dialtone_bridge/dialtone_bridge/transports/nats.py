@@ -92,7 +92,7 @@ class NatsTransport:
             f"dt.{settings.robot}.tlm",
             self._on_interest,
         )
-        self._status = Status(settings.robot, self._describe)
+        self._status = Status(settings.robot, self._describe, self._fill_last)
         self.connected = asyncio.Event()
         self.refusals = Refusals()
         self.received = 0
@@ -212,6 +212,16 @@ class NatsTransport:
             "routes": {sink.topic.path: sink.topic.type for sink in sinks[:256]},
         }
 
+    async def _fill_last(self) -> None:
+        """The bucket of newest messages is new: what is latched belongs into it."""
+        client = self._telemetry
+        if client is None or not client.is_connected:
+            return
+        for sink in list(self._sinks.values()):
+            if sink.last_frame is not None:
+                publish_frame(client, sink.last_subject, *sink.last_frame)
+        await flush_frames(client, wait=True)
+
     def _leaf_address(self) -> tuple[str, int, Login] | None:
         """Where the server takes leaf nodes: as set, or as the embedded server wrote it."""
         if self._settings.leaf:
@@ -283,6 +293,7 @@ class NatsTransport:
             waiting = publish_frame(client, sink.subject_bytes, *frame)
             if sink.last_subject and sink.is_last_due(time.monotonic()):
                 waiting = publish_frame(client, sink.last_subject, *frame)
+                sink.note_last(frame)
         except WireError as error:
             sink.failed += 1
             self._malformed.count(error.reason, f"{sink.topic.name} {error.detail}")

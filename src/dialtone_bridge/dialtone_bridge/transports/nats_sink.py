@@ -13,6 +13,8 @@ from dialtone_core.natslink import frame_head
 from dialtone_core.sample import Sample
 
 _LAST_EVERY_S = 1.0
+#: Fixed headers, the message's own headers, payload.
+Frame = tuple[bytes, bytes, bytes]
 
 
 class NatsSink:
@@ -33,6 +35,7 @@ class NatsSink:
         self.sent = 0
         self.failed = 0
         self.last_subject = b""
+        self.last_frame: Frame | None = None
         self._last_at_s = 0.0
         self._on_close = on_close
         self._encoding = topic.route.encoding
@@ -61,6 +64,11 @@ class NatsSink:
             tail = self.subject.split(".", 3)[3]
             self.last_subject = f"$KV.{last_bucket(robot)}.{tail}".encode()
 
+    def note_last(self, frame: Frame) -> None:
+        """Keep what is latched, for a bucket that is made later or lost with its server."""
+        if self.topic.route.latched:
+            self.last_frame = frame
+
     def is_last_due(self, now_s: float) -> bool:
         """Whether the bucket gets this message: each latched one, of others one a second."""
         if not self.topic.route.latched and now_s - self._last_at_s < _LAST_EVERY_S:
@@ -68,7 +76,7 @@ class NatsSink:
         self._last_at_s = now_s
         return True
 
-    def encode(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
+    def encode(self, sample: Sample) -> Frame:
         """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset.
 
         Raises ``WireError`` where the payload is not of its type.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import nats.errors
@@ -24,19 +24,28 @@ from dialtone_core.natsaccess import PRESENCE, last_bucket
 PERIOD_S = 5.0
 TTL_S = 15.0
 _PING_S = 2.0
-#: What the newest messages of a robot may take in memory on its server.
-_LAST_BYTES = 256 * 1024 * 1024
+#: What the newest messages of a robot may take; the embedded server gives memory 64 MB.
+_LAST_BYTES = 32 * 1024 * 1024
 
 
 class Status:
-    """``describe`` gives what is known beside the name: routes, capabilities."""
+    """``describe`` gives what is known beside the name: routes, capabilities.
 
-    def __init__(self, robot: str, describe: Callable[[], dict[str, Any]]) -> None:
+    ``on_ready`` runs whenever the buckets are there, perhaps for the first time.
+    """
+
+    def __init__(
+        self,
+        robot: str,
+        describe: Callable[[], dict[str, Any]],
+        on_ready: Callable[[], Awaitable[None]],
+    ) -> None:
         self.rtt_ms: float | None = None
         self.hub_rtt_ms: float | None = None
         self.jetstream = "unknown"
         self._robot = robot
         self._describe = describe
+        self._on_ready = on_ready
         self._pong = f"dt.{robot}.sync.pong"
         self._asked: dict[int, float] = {}
         self._last_hub_s = 0.0
@@ -106,6 +115,7 @@ class Status:
             await ensure_stream(client, presence)
             await ensure_stream(client, last)
             self.jetstream = "ready"
+            await self._on_ready()
         except JetStreamError as error:
             self.jetstream = f"none: {error.what}"
 

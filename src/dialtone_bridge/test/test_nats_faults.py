@@ -1,0 +1,199 @@
+"""The NATS side under garbage, wrong types, many subscriptions, and clients that never read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from typing import Any
+
+import nats
+import nats.errors
+import orjson
+from bridge_rig import Peer, Rig, until
+from geometry_msgs.msg import TwistStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+
+from dialtone_bridge.transports.base import Inbound
+from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core.aio import timeout
+from dialtone_core.command import Envelope, Twist
+from dialtone_core.natsaccess import PRESENCE, last_bucket
+
+_SEEDS = [
+    b'{"linear":{"x":0.4},"angular":{"z":0.1}}',
+    b'{"twist":{"linear":{"x":1}},"operator":"ada/3","seq":4,"ttl_ms":300,"issued_ns":1}',
+    b"[" * 2000,
+    b'{"linear":' * 500,
+    b"\xff\xfe\x00",
+    b"",
+]
+
+
+class _Message:
+    """What nats-py hands to a callback."""
+
+    def __init__(self, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
+        self.subject, self.data, self.headers = subject, data, headers
+
+
+class _Counter(Inbound):
+    """Takes what passes, and holds it to be finite and well formed."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+
+    def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
+        assert twist.is_finite()
+        assert len(envelope.operator) <= 64
+        self.passed += 1
+
+    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+        raise AssertionError("nothing but cmd_vel was let in")
+
+    def accepts(self, path: str) -> bool:
+        return False
+
+
+class _Quiet:
+    def info(self, message: str) -> None: ...
+
+    def warning(self, message: str) -> None: ...
+
+
+def _spoil(chance: random.Random) -> bytes:
+    data = bytearray(chance.choice(_SEEDS))
+    for _ in range(chance.randint(1, 4)):
+        kind = chance.randrange(3)
+        at = chance.randrange(len(data) + 1)
+        if kind == 0:
+            data[at:at] = chance.randbytes(chance.randrange(8))
+        elif kind == 1:
+            del data[at : at + chance.randrange(8)]
+        else:
+            data[at:at] = chance.choice([b"1e999", b"NaN", b"-", b'"', b"{}", b"null", b"\\u0000"])
+    return bytes(data)
+
+
+async def test_a_hundred_thousand_garbage_commands_end_nothing() -> None:
+    inbound = _Counter()
+    transport = NatsTransport(NatsSettings("rover", "nats://127.0.0.1:1"), inbound, _Quiet())
+    chance = random.Random(7)
+    subjects = ["dt.rover.cmd.cmd_vel", "dt.rover.cmd.x", "dt.rover.cmd.", "dt.other.cmd.cmd_vel"]
+    headers: list[Any] = [None, {"Dt-Operator": "x" * 999}, {"Dt-Encoding": "?", "Dt-Type": "a/b"}]
+    began_s = time.monotonic()
+    for _ in range(100_000):
+        subject = subjects[0] if chance.random() < 0.8 else chance.choice(subjects)
+        message: Any = _Message(subject, _spoil(chance), chance.choice(headers))
+        await transport._on_command(message)
+    assert inbound.passed + transport.refusals.total() == 100_000
+    assert transport.received == inbound.passed
+    assert time.monotonic() - began_s < 40
+    assert set(transport.refusals.by_reason) <= {
+        "too_big", "not_json", "not_object", "unknown_field", "empty", "not_number", "not_string",
+        "not_finite", "topic_not_allowed", "foreign_subject",
+    }  # fmt: skip
+
+
+async def test_a_command_of_a_wrong_or_unknown_type_is_named_and_ends_nothing(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    bridge = rig.start_bridge()
+    await rig.file()
+    subject = f"dt.{rig.robot}.cmd.goal_pose"
+    asked = {
+        "no_such_msgs/msg/Thing": b"{}",
+        "geometry_msgs/msg/PoseStamped": b'{"pose":3}',
+        "not a type": b"{}",
+        "std_msgs/msg/String": b'{"data":7}',
+    }
+    for type_name, body in asked.items():
+        await client.publish(subject, body, headers={"Dt-Type": type_name})
+    await client.publish(subject, b"\x00\x01\x00", headers={"Dt-Encoding": "cdr",
+                         "Dt-Type": "geometry_msgs/msg/PoseStamped"})  # fmt: skip
+    reply = await client.request(f"dt.{rig.robot}.srv.bridge.routes", b"{}", timeout=5)
+    assert json.loads(reply.data)["ok"]
+    await until(lambda: "refused a command" in bridge.text())
+    assert bridge.process.poll() is None
+
+
+async def test_a_thousand_subscriptions_cost_only_those_that_match(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge()
+    chatter = peer.node.create_publisher(String, "chatter", 10)
+    other = peer.node.create_publisher(String, "other", 10)
+    for number in range(1000):
+        await client.subscribe(f"dt.{rig.robot}.tlm.topic{number}")
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await rig.file()
+    await until(lambda: chatter.get_subscription_count() > 0)
+    assert other.get_subscription_count() == 0
+    chatter.publish(String(data="hello"))
+    assert b"hello" in (await inbox.next_msg(timeout=5)).data
+
+
+async def test_a_client_that_never_reads_stalls_nobody(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    heard = peer.listen(TwistStamped, "cmd_vel/nats")
+    rig.start_bridge()
+    publisher = peer.node.create_publisher(String, "chatter", 100)
+    deaf_reader, deaf = await asyncio.open_connection("127.0.0.1", rig.port, limit=1024)
+    deaf.write(b"CONNECT {}\r\nSUB dt.*.tlm.> 1\r\n")
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    deaf_reader._transport.pause_reading()  # type: ignore[attr-defined]
+    for number in range(150):
+        publisher.publish(String(data=f"{number:04d}" + "x" * 500_000))
+        message = await inbox.next_msg(timeout=5)
+        assert f"{number:04d}".encode() in message.data[:16]
+    before = len(heard)
+    await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", b'{"linear":{"x":0.1}}')
+    await until(lambda: len(heard) > before, 2)
+    deaf.transport.abort()
+
+
+async def test_who_comes_late_finds_what_is_latched_and_who_is_there(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = peer.node.create_publisher(String, "map_name", latched)
+    publisher.publish(String(data="attic"))
+    await rig.file()
+    subject = (
+        f"$JS.API.DIRECT.GET.KV_{last_bucket(rig.robot)}.$KV.{last_bucket(rig.robot)}.map_name"
+    )
+    async with timeout(15):
+        while True:
+            try:
+                found = await client.request(subject, b"", timeout=1)
+                if found.data:
+                    break
+            except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                pass
+            await asyncio.sleep(0.1)
+    assert b"attic" in found.data
+    assert found.headers["Dt-Type"] == "std_msgs/msg/String"
+    key = f"$JS.API.DIRECT.GET.KV_{PRESENCE}.$KV.{PRESENCE}.{rig.robot}"
+    said = orjson.loads((await client.request(key, b"", timeout=5)).data)
+    assert said["robot"] == rig.robot
+    assert 0 < said["rtt_ms"] < 1000
+
+
+async def test_a_bridge_says_when_it_comes_and_when_it_goes(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    inbox = await client.subscribe(f"dt.{rig.robot}.evt.*")
+    bridge = rig.start_bridge()
+    heard = []
+    async with timeout(20):
+        while "online" not in heard:
+            heard.append((await inbox.next_msg(timeout=15)).subject.rpartition(".")[2])
+        bridge.stop()
+        while "offline" not in heard:
+            heard.append((await inbox.next_msg(timeout=5)).subject.rpartition(".")[2])
