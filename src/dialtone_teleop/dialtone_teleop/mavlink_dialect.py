@@ -69,8 +69,13 @@ PX4 = Dialect(
 )
 
 
-def dialect_of(autopilot: int, vehicle_type: int) -> Dialect:
-    """By HEARTBEAT's fields."""
+DIALECTS = {"rover": ROVER, "copter": COPTER, "px4": PX4}
+
+
+def dialect_of(autopilot: int, vehicle_type: int, given: str = "auto") -> Dialect:
+    """By HEARTBEAT's fields, unless ``given`` is a key of ``DIALECTS``."""
+    if given in DIALECTS:
+        return DIALECTS[given]
     if autopilot == mavlink.MAV_AUTOPILOT_PX4:
         return PX4
     return COPTER if vehicle_type in _COPTER_TYPES else ROVER

@@ -61,6 +61,8 @@ class Session:
         self.time_sync = TimeSync()
         #: Parameters that the vehicle told, by name.
         self.parameters: dict[str, float] = {}
+        #: When our own "boot" was, for the stamps of setpoints.
+        self.start_ns = 0
         self._setpoint_ns = 0
         self._stream_ns: int | None = None
 
@@ -122,7 +124,7 @@ class Session:
             self.system, self.component = message.get_srcSystem(), message.get_srcComponent()
         self._heard_ns = now_ns
         self._link = True
-        self.dialect = dialect_of(message.autopilot, message.type)
+        self.dialect = dialect_of(message.autopilot, message.type, self._params.dialect)
         self.custom_mode = message.custom_mode
         self.armed = bool(message.base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED)
         if fresh:
@@ -222,7 +224,7 @@ class Session:
         if now_ns - self._setpoint_ns < (_FILL_NS if self._engaged else _STREAM_NS):
             return []
         self._setpoint_ns = now_ns
-        return [self.setpoint(STOP, now_ns // 1_000_000)]
+        return [self.setpoint(STOP, (now_ns - self.start_ns) // 1_000_000)]
 
     def _streamed(self, now_ns: int) -> bool:
         """Whether enough has flowed for the mode to be granted."""

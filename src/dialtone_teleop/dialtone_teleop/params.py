@@ -190,6 +190,11 @@ class MavlinkParams:
     target_system: int = param(
         0, "the vehicle's system id; 0 = the first autopilot heard", minimum=0, maximum=255
     )
+    dialect: str = param(
+        "auto",
+        "whose rules the autopilot follows; auto: what its heartbeat says",
+        choices=("auto", "rover", "copter", "px4"),
+    )
     auto_arm: bool = param(
         False, "enter the guided mode and arm as soon as the vehicle is heard (simulation only)"
     )

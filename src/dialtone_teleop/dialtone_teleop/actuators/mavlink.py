@@ -59,7 +59,7 @@ class MavlinkActuator:
         self._thread: threading.Thread | None = None
         self._on_telemetry: Callable[[Telemetry], None] = lambda _: None
         self._log: Callable[[str, str], None] = lambda *_: None
-        self._start_ns = clock.monotonic_ns()
+        self._start_ns = self._session.start_ns = clock.monotonic_ns()
         self._attitude: Imu | None = None
         self._odometry: Odometry | None = None
         self._battery: Battery | None = None
