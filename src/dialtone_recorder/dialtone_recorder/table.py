@@ -137,14 +137,23 @@ def build_table(
         name: Column(each.values[last], each.names, each.units) for name, each in columns.items()
     }
     cameras = {name: Camera(images[name], found[name].index[last]) for name in mapping.images}
-    report = {
+    report = _report(stamps, found, images, bad)
+    task = recording.task() or mapping.task
+    return Table(recording, task, times[last], columns, cameras, dropped, report)
+
+
+def _report(
+    stamps: dict[str, Stamps],
+    found: dict[str, Match],
+    images: dict[str, Pictures],
+    bad: dict[str, int],
+) -> dict[str, Any]:
+    return {
         "outside_tolerance": bad,
         "rates_hz": {name: round(rate_hz(each), 3) for name, each in stamps.items()},
         "worst_age_s": {n: round(float(m.distance_s.max()), 6) for n, m in found.items()},
         "disordered": {n: each.disordered for n, each in images.items() if each.disordered},
     }
-    task = recording.task() or mapping.task
-    return Table(recording, task, times[last], columns, cameras, dropped, report)
 
 
 def _rules(mapping: Mapping) -> dict[str, tuple[str, float]]:
