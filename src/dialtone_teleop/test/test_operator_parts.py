@@ -16,7 +16,7 @@ from std_msgs.msg import String
 
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.paths import RobotFile
-from dialtone_teleop.operator.gamepad import (
+from dialtone_teleop.cockpit.gamepad import (
     ABS_X,
     ABS_Y,
     BTN_EAST,
@@ -25,8 +25,8 @@ from dialtone_teleop.operator.gamepad import (
     EV_KEY,
     PadState,
 )
-from dialtone_teleop.operator.hands import FIRST_HOLD_S, REPEAT_HOLD_S, Hands
-from dialtone_teleop.operator.keys import (
+from dialtone_teleop.cockpit.hands import FIRST_HOLD_S, REPEAT_HOLD_S, Hands
+from dialtone_teleop.cockpit.keys import (
     PRESS,
     RELEASE,
     REPEAT,
@@ -37,13 +37,13 @@ from dialtone_teleop.operator.keys import (
     KeyDecoder,
     Releases,
 )
-from dialtone_teleop.operator.picture import (
+from dialtone_teleop.cockpit.picture import (
     battery_share,
     diagnostic_values,
     odometry_speed,
     string_data,
 )
-from dialtone_teleop.operator.robot import find_robot
+from dialtone_teleop.cockpit.robot import find_robot
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from dialtone_teleop.operator.robot import RobotLine, Where
-    from dialtone_teleop.operator.session import DriveSession, Settings
+    from dialtone_teleop.cockpit.robot import RobotLine, Where
+    from dialtone_teleop.cockpit.session import DriveSession, Settings
 
 _DRAW_PERIOD_S = 0.1
 
@@ -46,18 +46,18 @@ def drive(
     close the terminal, or turn to another window; if this program or the
     network dies, it stops by itself 0.3 s later.
     """
-    from dialtone_teleop.operator.robot import find_robot
-    from dialtone_teleop.operator.session import Settings
+    from dialtone_teleop.cockpit.robot import find_robot
+    from dialtone_teleop.cockpit.session import Settings
 
     where = find_robot(robot, nats_url, credentials)
     asyncio.run(_drive(where, user, Settings(speed, turn, role), gamepad))
 
 
 async def _drive(where: Where, user: str, settings: Settings, gamepad: bool) -> None:
-    from dialtone_teleop.operator.gamepad import open_gamepad
-    from dialtone_teleop.operator.robot import RobotLine, operator_name
-    from dialtone_teleop.operator.session import DriveSession
-    from dialtone_teleop.operator.terminal import DriveTerminal
+    from dialtone_teleop.cockpit.gamepad import open_gamepad
+    from dialtone_teleop.cockpit.robot import RobotLine, operator_name
+    from dialtone_teleop.cockpit.session import DriveSession
+    from dialtone_teleop.cockpit.terminal import DriveTerminal
 
     terminal = DriveTerminal(0, 1)
     line: RobotLine = await RobotLine.open(where, operator_name(user))
@@ -77,7 +77,7 @@ async def _show(session: DriveSession) -> None:
     from rich.live import Live
 
     from dialtone_core.cli import console
-    from dialtone_teleop.operator.view import render
+    from dialtone_teleop.cockpit.view import render
 
     async def draw(live: Live) -> None:
         while True:

@@ -27,7 +27,7 @@ def estop(
     only [bold]dialtone estop --clear[/bold] by the role that the robot's
     settings name. Exits with 0 only once the robot has confirmed.
     """
-    from dialtone_teleop.operator.robot import find_robot
+    from dialtone_teleop.cockpit.robot import find_robot
 
     where = find_robot(robot, nats_url, credentials)
     reply = asyncio.run(_ask(where, user, role, not clear))
@@ -45,7 +45,7 @@ def estop(
 
 
 async def _ask(where: Any, user: str, role: str, active: bool) -> dict[str, Any]:
-    from dialtone_teleop.operator.robot import RobotLine, operator_name
+    from dialtone_teleop.cockpit.robot import RobotLine, operator_name
 
     line = await RobotLine.open(where, operator_name(user))
     try:

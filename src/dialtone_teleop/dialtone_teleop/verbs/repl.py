@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dialtone_core.cli import console
 from dialtone_core.errors import DialtoneError
+
+if TYPE_CHECKING:
+    from dialtone_teleop.cockpit.neckline import NeckLine
+    from dialtone_teleop.cockpit.robot import Where
 
 _ACK_S = 2.0
 _TYPE = {"Dt-Type": "std_msgs/msg/String"}
@@ -41,15 +45,15 @@ def repl(
     With lines as arguments, or piped in, it exits with 2 when one was
     refused or not acknowledged.
     """
-    from dialtone_teleop.operator.robot import find_robot
+    from dialtone_teleop.cockpit.robot import find_robot
 
     where = find_robot(robot, nats_url, credentials)
     asyncio.run(_talk(where, user, lines or [], as_json))
 
 
-async def _talk(where: Any, user: str, lines: list[str], as_json: bool) -> None:
-    from dialtone_teleop.operator.neckline import NeckLine
-    from dialtone_teleop.operator.robot import RobotLine, operator_name
+async def _talk(where: Where, user: str, lines: list[str], as_json: bool) -> None:
+    from dialtone_teleop.cockpit.neckline import NeckLine
+    from dialtone_teleop.cockpit.robot import RobotLine, operator_name
 
     line = await RobotLine.open(where, operator_name(user))
     neck = NeckLine(line)
@@ -61,10 +65,11 @@ async def _talk(where: Any, user: str, lines: list[str], as_json: bool) -> None:
         else:
             await _typed(neck, where.robot, show)
     finally:
+        await neck.close()
         await line.close()
 
 
-async def _all(neck: Any, lines: list[str], show: Callable[[str, str], None]) -> None:
+async def _all(neck: NeckLine, lines: list[str], show: Callable[[str, str], None]) -> None:
     for text in filter(None, map(str.strip, lines)):
         ack = await neck.say(text, _ACK_S)
         if not ack:
@@ -76,16 +81,18 @@ async def _all(neck: Any, lines: list[str], show: Callable[[str, str], None]) ->
         show(text, ack)
 
 
-async def _typed(neck: Any, robot: str, show: Callable[[str, str], None]) -> None:
-    with suppress(ImportError):
-        import readline  # noqa: F401 - gives input() its history
+async def _typed(neck: NeckLine, robot: str, show: Callable[[str, str], None]) -> None:
+    """Lines from the terminal, which edits them itself, so that the lease is kept meanwhile."""
     loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signum, reader.feed_eof)
     while True:
-        try:
-            text = (await loop.run_in_executor(None, input, f"{robot}> ")).strip()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if text in ("exit", "quit"):
+        console.print(f"[bold]{robot}>[/bold] ", end="")
+        raw = await reader.readline()
+        text = raw.decode("utf-8", "replace").strip()
+        if not raw or text in ("exit", "quit"):
             return
         if text:
             ack = await neck.say(text, _ACK_S)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from dialtone_teleop.operator.keys import PRESS, RELEASE, Key
+from dialtone_teleop.cockpit.keys import PRESS, RELEASE, Key
 
 #: Keyboards start to repeat after 0.25 to 0.6 s and then repeat 10 to 30 times a second.
 FIRST_HOLD_S, REPEAT_HOLD_S = 0.6, 0.25

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dialtone_core.errors import WireError
-from dialtone_teleop.operator.picture import battery_share, diagnostic_values, odometry_speed
-from dialtone_teleop.operator.robot import RobotLine
-from dialtone_teleop.operator.view import View
+from dialtone_teleop.cockpit.picture import battery_share, diagnostic_values, odometry_speed
+from dialtone_teleop.cockpit.robot import RobotLine
+from dialtone_teleop.cockpit.view import View
 
 #: What was measured longer ago (s) is not shown.
 FRESH_S = 1.5

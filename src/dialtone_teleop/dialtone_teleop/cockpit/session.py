@@ -12,14 +12,14 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from dialtone_teleop.operator.gamepad import Gamepad
-from dialtone_teleop.operator.hands import Hands
-from dialtone_teleop.operator.hearing import Hearing
-from dialtone_teleop.operator.keys import RELEASE, Alive, Focus, Key, KeyDecoder, Releases
-from dialtone_teleop.operator.lease import LeaseKeeper
-from dialtone_teleop.operator.robot import RobotLine
-from dialtone_teleop.operator.terminal import DriveTerminal
-from dialtone_teleop.operator.view import View
+from dialtone_teleop.cockpit.gamepad import Gamepad
+from dialtone_teleop.cockpit.hands import Hands
+from dialtone_teleop.cockpit.hearing import Hearing
+from dialtone_teleop.cockpit.keys import RELEASE, Alive, Focus, Key, KeyDecoder, Releases
+from dialtone_teleop.cockpit.lease import LeaseKeeper
+from dialtone_teleop.cockpit.robot import RobotLine
+from dialtone_teleop.cockpit.terminal import DriveTerminal
+from dialtone_teleop.cockpit.view import View
 
 SEND_PERIOD_S = 0.05
 STATUS_PERIOD_S = 0.5

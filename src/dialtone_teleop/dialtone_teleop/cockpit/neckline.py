@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,10 @@ import orjson
 from dialtone_core.command import Envelope
 from dialtone_core.errors import WireError
 from dialtone_core.wire import TYPE
-from dialtone_teleop.operator.picture import string_data
-from dialtone_teleop.operator.robot import RobotLine
+from dialtone_teleop.cockpit.lease import LeaseKeeper
+from dialtone_teleop.cockpit.picture import string_data
+from dialtone_teleop.cockpit.robot import RobotLine
+from dialtone_teleop.neck_protocol import QUESTIONS
 
 STRING = "std_msgs/msg/String"
 _LOOKS, _LOOK_S = 15, 0.2
@@ -29,6 +32,8 @@ class NeckLine:
         self._line = line
         self._waiting: tuple[str, asyncio.Future[str]] | None = None
         self._on_other: Callable[[str], None] = lambda _: None
+        self._lease = LeaseKeeper(line, "operator")
+        self._keeping: asyncio.Task[None] | None = None
 
     async def open(self, on_other: Callable[[str], None]) -> None:
         """Hear acknowledgements from now on; those of before are passed over.
@@ -46,8 +51,23 @@ class NeckLine:
         await asyncio.sleep(_LOOK_S)
         self._on_other = on_other
 
+    async def close(self) -> None:
+        """Let go of the lease; idempotent."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        await self._lease.release()
+
     async def say(self, text: str, timeout_s: float) -> str | None:
-        """Send one line in our name; its acknowledgement, or ``None`` where none came in time."""
+        """Send one line in our name; its acknowledgement, or ``None`` where none came in time.
+
+        The first that moves something takes the lease, where the robot has one.
+        """
+        if text not in QUESTIONS and not self._lease.may_drive:
+            await self._lease.want(time.monotonic())
+            if not self._lease.may_drive:
+                return f"refused {text} ({self._lease.notice})"
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting = (text, found)
         data = Envelope(self._line.operator).to_frame_id(text)
@@ -60,6 +80,11 @@ class NeckLine:
             return None
         finally:
             self._waiting = None
+
+    async def _keep(self) -> None:
+        while True:
+            await self._lease.keep(time.monotonic())
+            await asyncio.sleep(_LOOK_S)
 
     def _on_ack(self, payload: bytes) -> None:
         try:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from dialtone_core.errors import DialtoneError
-from dialtone_teleop.operator.keys import DISABLE, ENABLE, FOCUS_OFF, FOCUS_ON, PING
+from dialtone_teleop.cockpit.keys import DISABLE, ENABLE, FOCUS_OFF, FOCUS_ON, PING
 
 
 class DriveTerminal:

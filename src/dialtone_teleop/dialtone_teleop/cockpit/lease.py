@@ -29,7 +29,7 @@ class LeaseKeeper:
         self.holder = ""
         self.notice = ""
         self._ttl_s = 2.0
-        self._due_s = 0.0
+        self._due_s = -1.0
 
     @property
     def may_drive(self) -> bool:
