@@ -7,6 +7,7 @@ quarter (measured, DESIGN §4). Every hot subscriber uses this and none decodes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,11 @@ from dialtone_core.sample import Sample
 
 #: After so many messages the executor gets its turn, so that one flooded topic starves no other.
 MAX_BURST = 256
+#: A topic that wakes the executor again and again within this time is left to gather for
+#: ``_GATHER_S`` first: ten messages a wake-up cost a third of ten wake-ups (measured at 10 kHz).
+_BUSY_NS = 1_500_000
+_GATHER_S = 0.001
+_BUSY_WAKES = 16
 #: More than the deepest history that a subscriber of ours has.
 MAX_DRAIN = 100_000
 
@@ -49,6 +55,8 @@ class DrainedSubscription:
         )
         self.topic: str = self._subscription.topic_name
         self.received = 0
+        self._woken_ns = 0
+        self._busy = 0
 
     def drain(self) -> None:
         """Hand on everything that has arrived by now, as before an end that must lose nothing.
@@ -72,7 +80,20 @@ class DrainedSubscription:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
+    def _gather(self) -> None:
+        """Wait a moment where messages come faster than an executor should wake up.
+
+        Topics that are slower than that are never held up by it, and many busy ones end it for
+        each other: the executor then comes round to each of them seldom enough.
+        """
+        now_ns = time.monotonic_ns()
+        self._busy = self._busy + 1 if now_ns - self._woken_ns < _BUSY_NS else 0
+        self._woken_ns = now_ns
+        if self._busy > _BUSY_WAKES:
+            time.sleep(_GATHER_S)
+
     def _on_message(self, payload: bytes, info: dict[str, Any]) -> None:
+        self._gather()
         self._hand_on(payload, info)
         subscription = self._subscription
         if subscription is None:
