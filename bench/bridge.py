@@ -3,7 +3,8 @@
 A bridge and a NATS server without login, no robot. Loads and clients are processes of their own
 (``bridge_loads.py``). The baseline (``baselines/bridge.py``) gets the same floods in the same run.
 CPU a message is that of the bridge process over the messages delivered. ``DIALTONE_BENCH_SOAK_S``
-and ``DIALTONE_BENCH_FLOOD_S`` shorten what takes 10 minutes and 10 seconds.
+and ``DIALTONE_BENCH_FLOOD_S`` shorten what takes 10 minutes and 10 seconds;
+``DIALTONE_BENCH_PARTS`` names what to measure: ``floods cameras storm soak``.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 async def run(runs: int, progress: Progress) -> list[Row]:
     """Every measurement ``runs`` times, but the soak once."""
+    parts = os.environ.get("DIALTONE_BENCH_PARTS", "floods cameras storm soak").split()
     with FreeDomain() as domain, tempfile.TemporaryDirectory() as home:
         os.environ |= {
             "ROS_DOMAIN_ID": str(domain.number),
@@ -131,11 +133,15 @@ async def run(runs: int, progress: Progress) -> list[Row]:
             bench = Bench(progress, process, await asyncio.to_thread(_listening, home))
             for number in range(runs):
                 bench.progress(f"run {number + 1} of {runs}")
-                await _floods(bench)
-                await _cameras(bench, stalled=False)
-                await _cameras(bench, stalled=True)
-                await _storm(bench)
-            await _soak(bench)
+                if "floods" in parts:
+                    await _floods(bench)
+                if "cameras" in parts:
+                    await _cameras(bench, stalled=False)
+                    await _cameras(bench, stalled=True)
+                if "storm" in parts:
+                    await _storm(bench)
+            if "soak" in parts:
+                await _soak(bench)
         return _rows(bench.figures)
 
 
@@ -188,28 +194,31 @@ async def _floods(bench: Bench) -> None:
     for transport in ("nats", "foxglove"):
         for name, rate in (("10k", FLOOD_HZ), ("saturated", 0)):
             bench.progress(f"{name} flood into {transport}")
-            with load("count", *bench.where(transport, ["flood"])) as counter:
-                await _flood(bench, f"{transport}_{name}", bench.bridge, counter, rate, seconds)
+            client = bench.where(transport, ["flood"])
+            await _flood(bench, f"{transport}_{name}", bench.bridge, client, rate, seconds)
     script = str(_HERE / "baselines" / "bridge.py")
     with load(bench.nats, "flood", script=script) as baseline:
         process = psutil.Process(baseline.pid)
         for name, rate in (("10k", FLOOD_HZ), ("saturated", 0)):
             bench.progress(f"{name} flood into the baseline")
-            with load("count", "nats", bench.nats, "baseline.flood") as counter:
-                await _flood(bench, f"baseline_{name}", process, counter, rate, seconds)
+            client = ["nats", bench.nats, "baseline.flood"]
+            await _flood(bench, f"baseline_{name}", process, client, rate, seconds)
 
 
 async def _flood(
     bench: Bench,
     name: str,
     process: psutil.Process,
-    counter: Load,
+    client: Sequence[str],
     rate: float,
     seconds: float,
 ) -> None:
     """One flood and what came of it: lost, CPU a message delivered, rate delivered."""
     options = ("--rate-hz", str(rate), "--seconds", str(seconds), "--size", str(FLOOD_BYTES))
-    with load("flood", *options, "flood") as flood:
+    flood = Load("flood", *options, "flood", ready=False)
+    counter = Load("count", *client)
+    try:
+        flood.ready()
         await asyncio.sleep(1.0)  # the exchange of DDS matches goes on behind the first one
         before_s = _cpu_s(process)
         flood.tell()
@@ -218,6 +227,9 @@ async def _flood(
         counter.tell()
         got = await counter.result()
         cpu_s = _cpu_s(process) - before_s
+    finally:
+        flood.end()
+        counter.end()
     count = max(got["count"], 1)
     bench.figures[f"{name}_lost"].append(sent - got["count"])
     bench.figures[f"{name}_cpu_us"].append(cpu_s / count * 1e6)
