@@ -3,7 +3,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 package_name = "dialtone_bringup"
-folders = ("config", "launch", "urdf")
+folders = ("config", "config/foxglove", "launch", "urdf")
 data = {folder: sorted(glob(f"{folder}/*.*")) for folder in folders}
 
 setup(
