@@ -238,7 +238,7 @@ check("an e-stop over a dead link says so, and goes through once the link is bac
   await page.getByTestId("estop").click();
   await page.getByText("did not confirm").waitFor();
   dead = false;
-  await page.getByText("E-stop is active", { exact: true }).first().waitFor({ timeout: 12_000 });
+  await page.getByText("E-stop is active", { exact: true }).first().waitFor({ timeout: 15_000 });
   await clearEstop(page);
 });
 

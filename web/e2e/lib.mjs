@@ -57,6 +57,7 @@ export async function openPage(browser, { viewport = DESK, scheme = "light", tou
   const context = await browser.newContext({
     viewport, colorScheme: scheme, hasTouch: touch, isMobile: touch, deviceScaleFactor: touch ? 2 : 1,
   });
+  context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(String(error)));

@@ -36,14 +36,14 @@ beforeEach(() => {
   at = rig();
 });
 
-test("a press sends at once, holding repeats, a release sends exactly one zero", () => {
+test("a press says neutral and sends at once, holding repeats, a release sends one zero", () => {
   at.driver.hold("keys", AHEAD);
-  expect(at.sent).toEqual([{ x: 2, yaw: 0 }]);
+  expect(at.sent).toEqual([{ x: 0, yaw: 0 }, { x: 2, yaw: 0 }]);
   at.run(3);
-  expect(at.sent).toHaveLength(4);
+  expect(at.sent).toHaveLength(5);
   at.driver.release("keys");
   at.run(5);
-  expect(at.sent).toHaveLength(5);
+  expect(at.sent).toHaveLength(6);
   expect(at.sent.at(-1)).toEqual({ x: 0, yaw: 0 });
   expect(at.state.tick).toBeNull();
 });
@@ -60,15 +60,15 @@ test("a refusal while driving stops once and latches until everything is let go"
   at.driver.hold("keys", AHEAD);
   at.state.refusal = { reason: "slow_link", text: "slow" };
   at.run(5);
-  expect(at.sent.map(({ x }) => x)).toEqual([2, 0]);
+  expect(at.sent.map(({ x }) => x)).toEqual([0, 2, 0]);
   expect(at.driver.refused()?.reason).toBe("slow_link");
   at.state.refusal = null;
   at.driver.hold("keys", { forward: 1, turn: 1 });
   at.run(5);
-  expect(at.sent).toHaveLength(2);
+  expect(at.sent).toHaveLength(3);
   at.driver.release("keys");
   at.driver.hold("keys", AHEAD);
-  expect(at.sent).toHaveLength(3);
+  expect(at.sent).toHaveLength(5);
 });
 
 test("a refused press sends nothing", () => {
@@ -85,7 +85,7 @@ test("a link that goes away stops the drive, and its return does not resume it",
   at.run(1);
   at.state.up = true;
   at.run(5);
-  expect(at.sent).toEqual([{ x: 2, yaw: 0 }]);
+  expect(at.sent.map(({ x }) => x)).toEqual([0, 2]);
   expect(at.driver.refused()?.reason).toBe("offline");
 });
 
@@ -93,7 +93,7 @@ test("when the page loses its inputs it stops, and a late release sends no secon
   at.driver.hold("keys", AHEAD);
   at.driver.letGo();
   at.driver.release("keys");
-  expect(at.sent.map(({ x }) => x)).toEqual([2, 0]);
+  expect(at.sent.map(({ x }) => x)).toEqual([0, 2, 0]);
 });
 
 test("two inputs add up within the limits, and one release leaves the other", () => {
@@ -112,7 +112,7 @@ test("a stick that moves faster than the ticks sends at most each 20 ms", () => 
     at.state.now += 4;
     at.driver.hold("stick", { forward: 1 - index / 100, turn: 0 });
   }
-  expect(at.sent.length).toBeLessThanOrEqual(3);
+  expect(at.sent.length).toBeLessThanOrEqual(4);
 });
 
 test("opposite keys cancel and two keys of one direction count once", () => {

@@ -1,5 +1,6 @@
 /**
- * From held inputs to velocity commands: 20 Hz while something is held, one zero on release.
+ * From held inputs to velocity commands: one zero and the first command on press, 20 Hz while
+ * something is held, one zero on release.
  *
  * Whatever stops a drive other than the operator's own release (a refusal, a lost link, a hidden
  * page) latches: every input must come back to neutral before the robot moves again, so that a
@@ -105,6 +106,8 @@ export class Driver {
     this.refused.set(null);
     this.driving.set(true);
     this.cancel = this.parts.every(PERIOD_MS, () => this.step());
+    // Every press begins from neutral, and the robot wants to hear that (safety rule 8).
+    this.parts.publish(STOP);
     this.step();
   }
 

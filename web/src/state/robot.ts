@@ -40,7 +40,9 @@ export type EstopCall = "idle" | "sending" | "failed";
 const POLL_MS = 500;
 const STATUS_LASTS_MS = 3000;
 const ESTOP_ASKS_FOR_MS = 15_000;
+const ESTOP_FIRST_MS = 500;
 const ESTOP_PAUSE_MS = 200;
+const STATUS_WAIT_MS = 2500;
 const DEFAULT_SPEED_MPS = 1;
 const DEFAULT_TURN_RPS = 1;
 
@@ -149,11 +151,13 @@ export class Robot {
     const { operator, role } = this;
     const until = now() + ESTOP_ASKS_FOR_MS;
     for (let tries = 1; now() < until && asked === this.estopAsked; tries++) {
-      const reply = await this.teleop("estop", { active: true, operator, role }, 500);
+      // Longer each time: on a slow link the answer takes its time, and only it counts.
+      const patience = Math.min(4000, ESTOP_FIRST_MS * 2 ** (tries - 1));
+      const reply = await this.teleop("estop", { active: true, operator, role }, patience);
       if (asked !== this.estopAsked) return;
       if (reply.ok) {
         this.patch({ estop: true, estopBy: operator });
-        this.estopCall.set("idle");
+        this.estopConfirmed();
         return;
       }
       if (tries === 2) this.estopCall.set("failed");
@@ -161,13 +165,18 @@ export class Robot {
     }
   }
 
+  /** By the reply, the event or the status, whichever comes first. */
+  private estopConfirmed(): void {
+    this.estopAsked++;
+    this.estopCall.set("idle");
+  }
+
   async clearEstop(): Promise<Reply> {
     const { operator, role } = this;
     const reply = await this.teleop("estop", { active: false, operator, role });
     if (reply.ok) {
-      this.estopAsked++;
       this.patch({ estop: reply["estop"] === true });
-      this.estopCall.set("idle");
+      this.estopConfirmed();
     }
     return reply;
   }
@@ -208,13 +217,14 @@ export class Robot {
     if (this.polling || this.link.state.peek() !== "up") return;
     this.polling = true;
     const asked = now();
-    const reply = await this.teleop("status", {});
+    const reply = await this.teleop("status", {}, STATUS_WAIT_MS);
     this.polling = false;
     if (reply.ok) {
       this.trips.add(now() - asked);
       this.rttMs.set(this.trips.quantile(0.5));
       this.statusAt = now();
       this.status.set(asStatus(reply));
+      if (reply["estop"] === true) this.estopConfirmed();
       this.lease.see(reply["holder"]);
     }
     await this.pollRecorder();
@@ -243,6 +253,7 @@ export class Robot {
       this.patch({ estop: body["active"] === true, estopBy: text(body["by"]) });
     }
     if (name === "teleop.estop" && body["active"] === true) {
+      this.estopConfirmed();
       this.driver.halt({ reason: "estop", text: "E-stop is active" });
     }
     const line = { at: new Date(), name, text: summary(body) };
