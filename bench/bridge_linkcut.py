@@ -310,6 +310,7 @@ def _publish(total: int) -> None:
     publisher = node.create_publisher(String, TOPIC, 1000)
     while publisher.get_subscription_count() == 0:
         time.sleep(0.05)
+    time.sleep(1.0)  # a writer knows its reader before the reader knows the writer
     publisher.publish(String(data=f"{1:010d}{_PADDING}"))
     sys.stdin.readline()
     began_s = time.monotonic()
