@@ -2,9 +2,9 @@
 
 A bridge and a NATS server without login, no robot. Loads and clients are processes of their own
 (``bridge_loads.py``). The baseline (``baselines/bridge.py``) gets the same floods in the same run.
-CPU a message is that of the bridge process over the messages delivered. ``DIALTONE_BENCH_SOAK_S``
-and ``DIALTONE_BENCH_FLOOD_S`` shorten what takes 10 minutes and 10 seconds;
-``DIALTONE_BENCH_PARTS`` names what to measure: ``floods cameras storm soak``.
+CPU a message is that of the bridge process over the messages delivered. ``DIALTONE_BENCH_SOAK_S``,
+``_FLOOD_S`` and ``_LINKCUT_S`` shorten what takes 10 minutes, 10 seconds and one minute;
+``DIALTONE_BENCH_PARTS`` names what to measure: ``floods cameras storm soak linkcut``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+import bridge_linkcut
 from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.nats_server import find_binary
 from dialtone_bringup.environment import transport_environment
@@ -121,7 +122,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 async def run(runs: int, progress: Progress) -> list[Row]:
     """Every measurement ``runs`` times, but the soak once."""
-    parts = os.environ.get("DIALTONE_BENCH_PARTS", "floods cameras storm soak").split()
+    parts = os.environ.get("DIALTONE_BENCH_PARTS", "floods cameras storm soak linkcut").split()
     with FreeDomain() as domain, tempfile.TemporaryDirectory() as home:
         os.environ |= {
             "ROS_DOMAIN_ID": str(domain.number),
@@ -142,7 +143,11 @@ async def run(runs: int, progress: Progress) -> list[Row]:
                     await _storm(bench)
             if "soak" in parts:
                 await _soak(bench)
-        return _rows(bench.figures)
+    rows = _rows(bench.figures)
+    if "linkcut" in parts:
+        seconds = float(os.environ.get("DIALTONE_BENCH_LINKCUT_S", bridge_linkcut.SECONDS))
+        rows += await bridge_linkcut.rows(1, progress, seconds)
+    return rows
 
 
 @contextmanager
