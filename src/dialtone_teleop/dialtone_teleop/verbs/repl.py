@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from dialtone_teleop.cockpit.robot import Where
 
 _ACK_S = 2.0
-_TYPE = {"Dt-Type": "std_msgs/msg/String"}
+#: A list of lines waits so long for a HOME in it to end.
+_HOMING_S = 15.0
 
 
 def repl(
@@ -72,6 +74,10 @@ async def _talk(where: Where, user: str, lines: list[str], as_json: bool) -> Non
 async def _all(neck: NeckLine, lines: list[str], show: Callable[[str, str], None]) -> None:
     for text in filter(None, map(str.strip, lines)):
         ack = await neck.say(text, _ACK_S)
+        end_s = time.monotonic() + _HOMING_S
+        while ack == f"refused {text} (homing)" and time.monotonic() < end_s:
+            await asyncio.sleep(0.2)
+            ack = await neck.say(text, _ACK_S)
         if not ack:
             raise DialtoneError(
                 f"{text} was not acknowledged", fix="check that the robot's actuator is a neck"
