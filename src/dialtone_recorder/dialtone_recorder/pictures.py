@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _IMAGE = "sensor_msgs/msg/Image"
 PICTURE_TYPES = (_COMPRESSED, _IMAGE)
-_JPEG = b"\xff\xd8"
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 #: Raw encodings by their number of bytes a pixel and the conversion to RGB.
 _RAW: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "mono8": (1, cv2.COLOR_GRAY2RGB),
@@ -89,11 +89,15 @@ class Decoder:
         """The picture as libav has it: planes for JPEG, RGB for others; raises ``WireError``."""
         if picture.format != "jpeg":
             return av.VideoFrame.from_ndarray(self._pixels(picture), format="rgb24")
+        data = picture.data()
+        if data.rfind(_JPEG_END) < 0:
+            # The decoder would fill what is missing with grey and say nothing.
+            raise WireError("truncated", "a JPEG without its end")
         if self._jpeg is None:
             self._jpeg = VideoCodecContext.create("mjpeg", "r")
             self._jpeg.thread_count = 1
         try:
-            frames = self._jpeg.decode(av.Packet(picture.data()))
+            frames = self._jpeg.decode(av.Packet(data))
         except av.FFmpegError as error:
             self._jpeg = None
             raise WireError("not_jpeg", str(error)) from error
