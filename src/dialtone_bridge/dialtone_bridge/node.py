@@ -14,6 +14,7 @@ from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.params import BridgeParams
 from dialtone_bridge.ros_foxglove import RosFoxglove
+from dialtone_bridge.ros_params import RosParameters
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
@@ -76,6 +77,14 @@ class Bridge:
             await self._nats.serve(services.PACKAGE, services.handlers(self._exchange))
             if not self._params.read_only:
                 await self._nats.serve_calls(self._services.call_json)
+            parameters = RosParameters(
+                self._node,
+                self._services.call_ros,
+                self._params.allow_parameters,
+                self._params.settable_parameters,
+            )
+            verbs = services.parameter_handlers(parameters, not self._params.read_only)
+            await self._nats.serve(services.PARAMETERS, verbs)
         ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
         if self._foxglove is not None:
             self._foxglove.start()

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from dialtone_bridge.exchange import Exchange, FlowReport
+from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.natslink import Handler
 
 PACKAGE = "bridge"
+PARAMETERS = "params"
+
+
+class Parameters(Protocol):
+    """Parameters of the robot's nodes, each ``{"name": "/node.name", "value": …}``."""
+
+    async def get(self, names: Sequence[str]) -> list[dict[str, Any]]: ...
+
+    async def set(self, parameters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
 
 
 def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
@@ -53,3 +64,29 @@ def handlers(exchange: Exchange) -> dict[str, Handler]:
         return {"routes": [row(report, now_ns) for report in exchange.reports()]}
 
     return {"routes": routes}
+
+
+def parameter_handlers(parameters: Parameters, settable: bool) -> dict[str, Handler]:
+    """``dt.<robot>.srv.params.<verb>``: get by name, list all, and set where that is allowed."""
+
+    async def get(body: dict[str, Any]) -> dict[str, Any]:
+        names = body.get("names")
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise DialtoneError("names is no list of strings such as /node.name")
+        return {"parameters": await parameters.get(names) if names else []}
+
+    async def every(_: dict[str, Any]) -> dict[str, Any]:
+        return {"names": [each["name"] for each in await parameters.get([])]}
+
+    async def put(body: dict[str, Any]) -> dict[str, Any]:
+        wanted = body.get("parameters")
+        if not isinstance(wanted, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("name"), str) for each in wanted
+        ):
+            raise DialtoneError('parameters is no list of {"name": "/node.name", "value": …}')
+        try:
+            return {"parameters": await parameters.set(wanted)}
+        except WireError as error:
+            raise DialtoneError(str(error)) from error
+
+    return {"get": get, "list": every, **({"set": put} if settable else {})}

@@ -468,3 +468,31 @@ async def test_a_foxglove_client_calls_a_ros_service(rig: Rig, peer: Peer) -> No
         assert (response.success, response.message) == (True, "armed")
         with pytest.raises(RuntimeError):
             await viewer.call("/teleop/arm", b"junk")
+
+
+async def test_a_nats_client_lists_gets_and_sets_parameters(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge(settable_parameters="['/peer.speed']")
+    peer.node.declare_parameter("speed", 1.5)
+    peer.node.declare_parameter("secret", "x")
+    await rig.file()
+
+    async def ask(verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        subject = f"dt.{rig.robot}.srv.params.{verb}"
+        reply = await client.request(subject, json.dumps(body).encode(), timeout=10)
+        answer: dict[str, Any] = json.loads(reply.data)
+        return answer
+
+    names: list[str] = []
+    async with timeout(15):
+        while "/peer.speed" not in names:
+            names = (await ask("list", {}))["names"]
+    speed = {"name": "/peer.speed", "value": 2.5, "type": "float64"}
+    assert (await ask("set", {"parameters": [speed]}))["parameters"] == [speed]
+    assert (await ask("get", {"names": ["/peer.speed"]}))["parameters"] == [speed]
+    assert peer.node.get_parameter("speed").value == 2.5
+    refused = await ask("set", {"parameters": [{"name": "/peer.secret", "value": "y"}]})
+    assert not refused["ok"]
+    assert "parameter_not_allowed" in refused["error"]
+    assert not (await ask("get", {"names": "all"}))["ok"]
