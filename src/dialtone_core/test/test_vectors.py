@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,13 +71,13 @@ def test_a_malformed_command_is_refused_by_its_reason(vector: dict[str, str]) ->
 @pytest.mark.parametrize("vector", _load("subjects"), ids=lambda vector: vector["subject"])
 def test_both_sides_name_a_subject_alike(vector: dict[str, str]) -> None:
     robot, path = vector["robot"], vector["path"]
-    name = {
+    names: dict[str, Callable[[], str]] = {
         "tlm": lambda: wire.telemetry_subject(robot, path),
         "cmd": lambda: wire.command_subject(robot, path),
         "evt": lambda: wire.event_subject(robot, path),
         "srv": lambda: wire.service_subject(robot, *path.split(" ")),
-    }[vector["kind"]]
-    assert name() == vector["subject"]
+    }
+    assert names[vector["kind"]]() == vector["subject"]
 
 
 def test_a_video_vector_is_a_header_of_24_bytes_and_the_picture() -> None:
