@@ -25,6 +25,7 @@ setup(
             "parquet = dialtone_recorder.exports.parquet:Parquet",
         ],
         "dialtone.verbs": [
+            "collect = dialtone_recorder.verbs.collect:collect",
             "dataset = dialtone_recorder.verbs.dataset:app",
             "episodes = dialtone_recorder.verbs.episodes:app",
             "export = dialtone_recorder.verbs.export:export",

@@ -159,6 +159,7 @@ def test_show_tells_gaps_and_clocks_and_draws_a_picture(episode: Path) -> None:
     assert topics["/text"]["publish_offset_s"] == [1e-06, 1e-06]
     assert topics["/camera"]["header_offset_s"][1] == 9.8
     image = cv2.imread(str(png))
+    assert image is not None
     assert image.shape[1] == 1600
     assert (image[:, :, 0].astype(int) != 255).mean() > 0.05
 
@@ -182,7 +183,7 @@ def foreign(path: Path, profile: str, encoding: str) -> None:
         schema = writer.register_schema("x", "jsonschema", b"{}")
         channel = writer.register_channel("/x", encoding, schema)
         writer.add_message(channel, 5, b"{}", 5)
-        writer.finish()
+        writer.finish()  # type: ignore[no-untyped-call]
 
 
 BAD = ("cut", "flipped", "flipped summary", "empty", "junk", "wrong profile", "foreign encoding")

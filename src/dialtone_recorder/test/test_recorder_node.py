@@ -32,8 +32,10 @@ from std_srvs.srv import SetBool, Trigger
 
 from dialtone_core import natslink
 from dialtone_core.ports import free_ports
+from dialtone_recorder.keys import Keys
 from dialtone_recorder.manifest import RECORDING, read_episode
 from dialtone_recorder.reader import episode_counts, episode_messages
+from dialtone_recorder.verbs.collect import Collection
 
 DEADLINE_S = 15.0
 
@@ -373,3 +375,35 @@ async def test_a_recovered_episode_is_told_to_everybody(recorder: Recorder, url:
         assert (told["event"], told["episode"]) == ("recovered", path.name)
     finally:
         await events.close()
+
+
+async def test_collect_records_episodes_again_and_labels_how_they_ended(
+    recorder: Recorder, url: str
+) -> None:
+    """The keys of a real pipe: the first try is thrown away, then a failure and a success."""
+    await recorder.call("status")
+    reading, writing = os.pipe()
+    presses = iter(("r", "f", ""))
+
+    class Pressed(Keys):
+        """Presses the next key once each recording has some messages."""
+
+        def get(self, timeout_s: float) -> str:
+            folders = list(recorder.directory.glob(f"*{RECORDING}/*.mcap"))
+            if folders and folders[0].stat().st_size > 100_000 and folders[0] not in seen:
+                seen.add(folders[0])
+                os.write(writing, next(presses).encode())
+            return super().get(timeout_s)
+
+    seen: set[Path] = set()
+    try:
+        collection = Collection("rover", url, "", Pressed(reading))
+        made = await collection.run({"task": "stack"}, 2, 2.0, 0.0)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert made == 2
+    await until("closed", lambda: not list(recorder.directory.glob(f"*{RECORDING}")))
+    kept = [read_episode(each) for each in sorted(recorder.directory.iterdir())]
+    assert [each["outcome"] for each in kept] == ["fail", "success"]
+    assert {each["task"] for each in kept} == {"stack"}
