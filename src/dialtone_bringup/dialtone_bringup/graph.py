@@ -326,6 +326,7 @@ def _nats_server(options: Options, wiring: _Wiring, settings: _Settings) -> Node
         arguments=tuple(arguments),
         ros_args=False,
         stop_last=True,
+        chatter=r"\[INF\]",
     )
 
 

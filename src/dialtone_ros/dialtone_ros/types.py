@@ -64,8 +64,9 @@ def decode(type_name: str, payload: bytes) -> Any:
 def message_definition(type_name: str) -> str:
     """The type's ``.msg`` text with all dependencies, as rosbag2 and Foxglove want it.
 
-    Dependencies follow a line of 80 ``=`` and ``MSG: pkg/msg/Type`` (facts: rosbag2 + MCAP
-    layout). Raises ``LookupError`` where a text is not installed.
+    Dependencies follow a line of 80 ``=`` and ``MSG: pkg/Type``, the name as fields write it:
+    Foxglove's parser looks types up by that exact name. Raises ``LookupError`` where a text is
+    not installed.
     """
     root = normalize_type(type_name)
     return _with_dependencies(root, _read(root))
@@ -90,7 +91,9 @@ def _with_dependencies(root: str, text: str) -> str:
                 texts[dependency] = _read(dependency)
                 waiting.append(dependency)
     first, *rest = texts.items()
-    return first[1] + "".join(f"{_SEPARATOR}\nMSG: {name}\n{text}" for name, text in rest)
+    return first[1] + "".join(
+        f"{_SEPARATOR}\nMSG: {name.replace('/msg/', '/')}\n{text}" for name, text in rest
+    )
 
 
 def _read(type_name: str, suffix: str = "msg") -> str:

@@ -28,6 +28,14 @@ def test_every_installed_definition_is_whole_for_an_independent_parser() -> None
         generate_dynamic(name, message_definition(name))
 
 
+def test_dependencies_are_named_as_fields_write_them() -> None:
+    heads = [
+        line for line in message_definition("nav_msgs/msg/Odometry").splitlines() if "MSG:" in line
+    ]
+    assert heads[0] == "MSG: std_msgs/Header"
+    assert not [line for line in heads if "/msg/" in line]
+
+
 def test_a_class_is_found_by_either_form_of_its_name() -> None:
     assert message_class("geometry_msgs/Twist") is Twist
     assert message_class("geometry_msgs/msg/Twist") is Twist
