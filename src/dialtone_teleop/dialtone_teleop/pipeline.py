@@ -63,6 +63,7 @@ class Pipeline:
         self._fence = Fence(params.safety.fence)
         self._attitude = AttitudeLimits(params.attitude, params.safety.fence.shape != "none")
         self._out = STOP
+        self._unready = ""
         self._zero_ns = round(NS_PER_S / params.stop.zeros_hz)
         self._deadline_ns: int | None = None
         self._zeros_until_ns = -1
@@ -75,6 +76,7 @@ class Pipeline:
 
     def command(self, command: Command, vehicle: VehicleState, now_ns: int) -> Decision:
         """Judge one command; ``twist`` is ``None`` where it is refused."""
+        self._look(vehicle)
         reason = (
             refuse_malformed(command)
             or self._freshness.refuse(command)
@@ -118,6 +120,7 @@ class Pipeline:
 
     def tick(self, vehicle: VehicleState, now_ns: int) -> Decision:
         """What silence means at ``now_ns``."""
+        self._look(vehicle)
         if self._deadline_ns is not None:
             reason = self._reason_to_stop(vehicle, now_ns)
             if reason:
@@ -148,6 +151,13 @@ class Pipeline:
         """``twist`` really went out."""
         self._limiter.sent(twist, now_ns)
         self._out = twist
+
+    def _look(self, vehicle: VehicleState) -> None:
+        """Remember why the vehicle can't be driven; forget it as a reason once it can."""
+        if not vehicle.ready:
+            self._unready = refuse_not_ready(vehicle)
+        elif self.reasons == (self._unready,):
+            self.reasons = ("idle",)
 
     def _refuse_stopped(self, command: Command, now_ns: int) -> str:
         held = self._neutral.refuse(command, now_ns)

@@ -59,7 +59,8 @@ class NatsServer:
                 return found
             raise AssertionError(f"nobody answers {subject}")
 
-        return self._do(ask())
+        found: dict[str, Any] = self._do(ask())
+        return found
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was published on ``dt.<robot>.evt.<name>`` so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import threading
@@ -27,7 +28,8 @@ class MavsdkVehicle:
     """Grants modes and arming by its own rules, and writes down what it is sent."""
 
     def __init__(self, port: int) -> None:
-        from mavsdk.plugins import action_server, mavlink_direct_server
+        action_server = importlib.import_module("mavsdk.plugins.action_server")
+        mavlink_direct_server = importlib.import_module("mavsdk.plugins.mavlink_direct_server")
 
         kind = mavsdk.ComponentType.AUTOPILOT
         self._sdk = mavsdk.Mavsdk(mavsdk.Configuration.create_with_component_type(kind))

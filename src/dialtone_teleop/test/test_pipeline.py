@@ -169,3 +169,13 @@ def test_limits_hold_silence_stops_and_the_e_stop_wins(steps: list[tuple]) -> No
             assert twist.x * last.x >= 0
         pipeline.sent(twist, now_ns)
         last, last_ns = twist, now_ns
+
+
+def test_what_kept_the_vehicle_from_driving_is_not_told_for_longer_than_it_lasts() -> None:
+    pipeline = Pipeline(PARAMS)
+    drive(pipeline, "low", 0)
+    pipeline.tick(LOST, 20 * MS)
+    assert pipeline.reasons == ("link_lost",)
+    pipeline.tick(LOST, 40 * MS)
+    pipeline.tick(READY, 2000 * MS)
+    assert pipeline.reasons == ("idle",)

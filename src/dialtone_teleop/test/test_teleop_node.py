@@ -26,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Imu
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from dialtone_core.ports import free_ports
@@ -44,6 +45,7 @@ class Desk:
         self.heard: dict[str, list[Any]] = {}
         self.twist = self.node.create_publisher(Twist, "cmd_vel", 10)
         self.stamped = self.node.create_publisher(TwistStamped, "cmd_vel/nats", 10)
+        self.estop_request = self.node.create_publisher(Bool, "teleop/estop_request", 10)
         self.hear(TwistStamped, "teleop/applied", SENSOR)
         self.hear(DiagnosticStatus, "teleop/state", LATCHED)
         self.hear(DiagnosticStatus, "teleop/lease", LATCHED)
@@ -137,6 +139,7 @@ class Rig:
 
     def ready(self) -> None:
         until("ready to drive", lambda: self.desk.state().get("reasons") == "idle", 20)
+        until("inputs match", lambda: self.desk.estop_request.get_subscription_count() == 1)
         until("inputs match", lambda: self.desk.twist.get_subscription_count() == 1)
         until("inputs match", lambda: self.desk.stamped.get_subscription_count() == 1)
 
@@ -151,6 +154,7 @@ class Rig:
             "driving is allowed",
             lambda: self.desk.state().get("reasons") in ("idle", "timeout", "not_finite"),
         )
+        self.desk.drive(0.0)
         zeros = len(self.vehicle.setpoints)
         quiet = threading.Event()
         while True:
@@ -378,3 +382,53 @@ def test_a_node_that_ends_sends_zeros_first(tmp_path: Path) -> None:
         assert "Traceback" not in rig.log.read_text()
     finally:
         rig.close()
+
+
+def test_anyone_fires_the_e_stop_and_only_the_configured_role_clears_it(rig: Rig) -> None:
+    rig.desk.estop_request.publish(Bool(data=True))
+    until("fired by a topic", lambda: rig.desk.state().get("estop") == "True")
+    rig.desk.estop_request.publish(Bool(data=False))
+    assert not rig.ask("estop", active=False, operator="eve/1", role="viewer")["ok"]
+    assert rig.ask("status")["estop"] is True, "no topic and no viewer clears"
+    assert rig.ask("estop", active=False, operator="ada/1", role="operator")["ok"]
+    assert rig.ask("status")["estop"] is False
+    assert rig.ask("estop", active=True, operator="eve/1", role="viewer")["ok"]
+    assert rig.ask("status")["estop_by"] == "eve/1"
+    until("told", lambda: rig.server.events("teleop.estop")[-1]["by"] == "eve/1")
+    assert rig.server.events("teleop.estop")[-1]["active"] is True
+
+
+def test_the_lease_is_asked_for_over_nats_and_each_change_is_told(rig: Rig) -> None:
+    assert rig.ask("lease.acquire", operator="ada/1", role="operator")["ttl_s"] == 2.0
+    held = rig.ask("lease.acquire", operator="eve/1", role="operator")
+    assert (held["ok"], held["reason"], held["holder"]["operator"]) == (False, "held", "ada/1")
+    low = rig.ask("lease.force", operator="eve/1", role="operator")
+    assert (low["ok"], low["reason"]) == (False, "role_too_low")
+    assert rig.ask("lease.force", operator="eve/1", role="admin")["ok"]
+    assert not rig.ask("lease.renew", operator="ada/1")["ok"]
+    until("it runs out", lambda: rig.server.events("teleop.lease")[-1]["event"] == "expired")
+    told = [(e["event"], e["holder"], e["by"]) for e in rig.server.events("teleop.lease")]
+    assert told[-3:] == [
+        ("acquired", "ada/1", "ada/1"),
+        ("forced", "eve/1", "eve/1"),
+        ("expired", "", "eve/1"),
+    ]
+    until("on ROS too", lambda: rig.desk.heard["teleop/lease"][-1].message == "nobody")
+
+
+@pytest.mark.parametrize("body", [{}, {"operator": 7}, {"operator": "x" * 65}, {"operator": ""}])
+def test_a_broken_lease_request_is_answered_and_changes_nothing(
+    rig: Rig, body: dict[str, Any]
+) -> None:
+    reply = rig.ask("lease.acquire", **body)
+    assert reply["ok"] is False
+    assert reply["error"]
+    assert rig.ask("status")["holder"] is None
+
+
+def test_the_e_stop_answers_again_after_the_nats_server_died(rig: Rig) -> None:
+    rig.server.kill()
+    rig.desk.drive_for(0.3, 0.4)
+    assert rig.vehicle.moving(), "commands over ROS need no server"
+    rig.server.start()
+    assert rig.ask("estop", active=True, operator="ada/1")["estop"] is True

@@ -63,7 +63,8 @@ class Robot:
 
     def drive_for(self, duration_s: float) -> set[str]:
         """Command at 20 Hz; every reason given."""
-        end, pause, reasons = time.monotonic() + duration_s, threading.Event(), set()
+        end, pause = time.monotonic() + duration_s, threading.Event()
+        reasons: set[str] = set()
         while time.monotonic() < end:
             reasons.update(self.drive())
             pause.wait(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ def drive(made: Pipeline, vehicle: VehicleState, at_ms: int, x: float = 0.4) -> 
     ],
 )
 def test_a_tilted_or_empty_vehicle_stops_and_takes_no_command(
-    state: dict[str, float], reason: str
+    state: dict[str, Any], reason: str
 ) -> None:
     made = pipeline(SafetyParams(tilt_deg=30.0, battery_floor=0.15))
     assert drive(made, READY, 0).twist is not None
@@ -147,6 +148,7 @@ def test_a_slow_link_slows_the_robot_by_name() -> None:
         made.sent(decision.twist, now_ns)
         reasons = decision.reasons
     assert "slow_link" in reasons
+    assert decision.twist is not None
     assert decision.twist.x < 0.5
 
 
