@@ -126,6 +126,7 @@ class Environment:
         if self.keys.dev and not self._is("ready-dev", self.keys.dev):
             self._pip("Installing the tools for tests", [self.repo / "requirements-dev.txt"])
         self._build()
+        self._build_dashboard()
         _write_env(self)
         if self.keys.dev:
             self._write("ready-dev", self.keys.dev)
@@ -214,6 +215,26 @@ class Environment:
         fix = "mend the package named above, then run this again"
         self._steps.run(f"Building {packages} packages", command, self.env(), fix)
 
+    def _build_dashboard(self) -> None:
+        """web/ with Node where there is one; a robot without it streams, drives and records too."""
+        web = self.repo / "web"
+        npm = shutil.which("npm")
+        if npm is None or not (web / "package.json").is_file() or not os.access(web, os.W_OK):
+            return
+        key = _tree_hash(web)
+        if self._is("dashboard", key) and (web / "dist" / "index.html").is_file():
+            return
+        npm_in_web = [npm, "--prefix", str(web), "--no-audit", "--no-fund"]
+        fix = "the dashboard needs Node 20.19 or newer; everything else works without it"
+        try:
+            self._steps.run("Fetching the dashboard's parts", [*npm_in_web, "ci"], self.env(), fix)
+            build = [*npm_in_web, "run", "build"]
+            self._steps.run("Building the dashboard", build, self.env(), fix)
+        except StepError as error:
+            sys.stderr.write(f"  {error}\n")
+            return
+        self._write("dashboard", key)
+
     def _is(self, stamp: str, key: str) -> bool:
         try:
             return not key or (self.venv / stamp).read_text().strip() == key
@@ -233,6 +254,16 @@ class Environment:
 _FOREIGN = ("PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET")
 #: Of the sourced environment only these matter; what a shell sets by itself doesn't.
 _SKIPPED = ("_", "SHLVL", "PWD", "OLDPWD", "COLCON_CURRENT_PREFIX", "COLCON_PYTHON_EXECUTABLE")
+
+
+def _tree_hash(folder: Path) -> str:
+    """Of the sources below ``folder``: what is made there does not count."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        made = {"node_modules", "dist"} & set(path.relative_to(folder).parts)
+        if not made and path.is_file():
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _base_python() -> str:
