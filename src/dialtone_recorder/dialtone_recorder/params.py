@@ -35,7 +35,7 @@ class RecorderParams:
         maximum=60,
     )
     history_depth: int = param(
-        1000, "messages that DDS may hold for us per topic", minimum=1, maximum=100_000
+        10_000, "messages that DDS may hold for us per topic", minimum=1, maximum=100_000
     )
     fsync_period_s: float = param(
         0.5, "at most so much is lost in a power cut", unit="s", minimum=0.05, maximum=60

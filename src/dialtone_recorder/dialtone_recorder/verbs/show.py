@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,18 +68,32 @@ def _print(intake: Intake, topics: list[dict[str, Any]]) -> None:
         said = f"gate: {gate['start']} at the start, {gate['worst']} at worst"
         why = f" ({'; '.join(gate['reasons'])})" if gate["reasons"] else ""
         console.print(said + why, markup=False, highlight=False)
-    table = Table(
-        "topic", "messages", "Hz", "longest gap", "gaps ≤1.5 ≤2.5 ≤5 ≤20 more", "lost",
-        "lost on the way", "receipt - publish", "receipt - header",
-    )  # fmt: skip
+    _table(topics, ("messages", "Hz", "longest gap s", "lost", "lost on the way"), lambda each: (
+        str(each["messages"]), f"{each['rate_hz']:.1f}", f"{each['max_gap_s']:.3f}",
+        str(each["lost_recorder"]),
+        "?" if each["lost_transport"] is None else str(each["lost_transport"]),
+    ))  # fmt: skip
+    console.print(
+        "\ngaps by length in medians; clocks as median and furthest, ms", highlight=False
+    )
+    _table(topics, ("≤1.5 ≤2.5 ≤5 ≤20 more", "receipt-publish", "-header"), lambda each: (
+        " ".join(map(str, each["gap_histogram"])), _offset(each["publish_offset_s"]),
+        _offset(each["header_offset_s"]),
+    ))  # fmt: skip
+
+
+def _table(
+    topics: list[dict[str, Any]],
+    columns: tuple[str, ...],
+    cells: Callable[[dict[str, Any]], tuple[str, ...]],
+) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("topic", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
     for each in topics:
-        table.add_row(
-            each["name"], str(each["messages"]), f"{each['rate_hz']:.1f}",
-            f"{each['max_gap_s']:.3f} s", " ".join(map(str, each["gap_histogram"])),
-            str(each["lost_recorder"]),
-            "?" if each["lost_transport"] is None else str(each["lost_transport"]),
-            _offset(each["publish_offset_s"]), _offset(each["header_offset_s"]),
-        )  # fmt: skip
+        if each["messages"]:
+            table.add_row(each["name"], *cells(each))
     console.print(table)
 
 
@@ -86,4 +101,4 @@ def _offset(offsets: list[float] | None) -> str:
     """Median and the furthest."""
     if offsets is None:
         return ""
-    return f"{offsets[0] * 1000:.1f} ms, {offsets[1] * 1000:.1f}"
+    return f"{offsets[0] * 1000:.1f} {offsets[1] * 1000:.1f}"
