@@ -43,8 +43,9 @@ class SimRobot:
         self.engine = Engine(Pipeline(params), self.vehicle, clock, lambda _: None)
         control = Control(self.engine, params, clock)
         self._services = services
-        self._remote = Remote("rover", url, "", control.handlers(), lambda *_: None)
-        self._remote_events(control)
+        if services:
+            self._remote = Remote("rover", url, "", control.handlers(), lambda *_: None)
+            self._remote_events(control)
         self._clock, self._url = clock, url
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -63,7 +64,8 @@ class SimRobot:
             self._remote.open()
 
     def close(self) -> None:
-        self._remote.close()
+        if self._services:
+            self._remote.close()
         asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
