@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import os
 import shlex
 import shutil
@@ -216,7 +217,7 @@ class Environment:
         self._steps.run(f"Building {packages} packages", command, self.env(), fix)
 
     def _build_dashboard(self) -> None:
-        """web/ with Node where there is one; a robot without it streams, drives and records too."""
+        """web/ with Node where there is one; without it a robot still streams and drives."""
         web = self.repo / "web"
         npm = shutil.which("npm")
         if npm is None or not (web / "package.json").is_file() or not os.access(web, os.W_OK):
