@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 if sys.version_info >= (3, 11):
@@ -10,4 +11,15 @@ else:
     from async_timeout import timeout
     from taskgroup import TaskGroup
 
-__all__ = ["TaskGroup", "timeout"]
+__all__ = ["TaskGroup", "end_if_cancelled", "timeout"]
+
+
+def end_if_cancelled() -> None:
+    """Raise the ``CancelledError`` that a library swallowed; for loops that end by cancellation.
+
+    Before Python 3.12 ``asyncio.wait_for`` returns a result that came in the same moment as a
+    cancellation, and the cancellation is lost. Python 3.10 cannot tell (no ``Task.cancelling``).
+    """
+    task = asyncio.current_task()
+    if task is not None and getattr(task, "cancelling", int)():
+        raise asyncio.CancelledError

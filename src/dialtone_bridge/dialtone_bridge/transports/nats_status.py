@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 
 from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
 from dialtone_core import __version__, wire
+from dialtone_core.aio import end_if_cancelled, timeout
 from dialtone_core.natsaccess import PRESENCE, last_bucket
 
 PERIOD_S = 5.0
@@ -65,6 +66,7 @@ class Status:
         await client.subscribe(self._pong, cb=self._on_pong)
         fresh = True
         while True:
+            end_if_cancelled()
             self._poke.clear()
             if client.is_connected:
                 try:
@@ -74,8 +76,10 @@ class Status:
                     fresh = True
             else:
                 self.rtt_ms, fresh = None, True
+            end_if_cancelled()
             try:
-                await asyncio.wait_for(self._poke.wait(), PERIOD_S)
+                async with timeout(PERIOD_S):
+                    await self._poke.wait()
                 fresh = fresh or self.jetstream == "unknown"
             except asyncio.TimeoutError:
                 continue
