@@ -224,34 +224,3 @@ async def test_a_hub_knows_its_robots_and_the_way_to_them(rig: Rig, peer: Peer, 
     assert json.loads(reply.data)["ok"]
     await client.close()
     await line.cut()
-
-
-async def test_a_robot_speaks_for_no_other(rig: Rig, hub: Hub) -> None:
-    other = hub.members.add("other", "viewer", rig.folder / "viewer.nk")
-    write_config(hub.settings, other)
-    hub.server.process.send_signal(signal.SIGHUP)
-    line = Line(hub.leaf_port)
-    await line.up()
-    rig.start_server(
-        "--open-loopback",
-        "--hub",
-        f"nats://127.0.0.1:{line.port}",
-        "--hub-credentials",
-        str(hub.key),
-    )
-    ear = await connect(hub.url, "ear", credentials=hub.admin)
-    heard = await ear.subscribe("dt.>")
-    await ear.flush()
-    mouth = await connect(rig.nats_url, "mouth")
-    await until(lambda: mouth.is_connected)
-    message = None
-    while message is None:
-        await mouth.publish("dt.victim.evt.online", b"{}")
-        await mouth.publish(f"dt.{rig.robot}.evt.online", b"{}")
-        with suppress(nats.errors.TimeoutError):
-            message = await heard.next_msg(timeout=0.2)
-    assert message.subject == f"dt.{rig.robot}.evt.online"
-    assert all(m.subject != "dt.victim.evt.online" for m in [message])
-    await mouth.close()
-    await ear.close()
-    await line.cut()
