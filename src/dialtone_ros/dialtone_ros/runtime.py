@@ -130,7 +130,10 @@ def _guarded(name: str, params: type[T], body: Callable[[_Runtime, T], None]) ->
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     runtime = _Runtime(name)
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: runtime.stop())
+        # In a thread: the signal may interrupt us while we hold the very lock that stop needs.
+        signal.signal(
+            signum, lambda *_: threading.Thread(target=runtime.stop, daemon=True).start()
+        )
     try:
         body(runtime, read_params(runtime.node, params))
     except DialtoneError as error:
