@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+import pytest_timeout
+
 from dialtone_ros.domain import FreeDomain
 
 _domain = FreeDomain()
@@ -22,6 +25,14 @@ os.environ["ROS_LOG_DIR"] = os.path.join(_home.name, "logs", "ros")
 
 def pytest_report_header() -> str:
     return f"dialtone: ROS_DOMAIN_ID={_domain.number} DIALTONE_HOME={_home.name}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a second try its own time: pytest-timeout starts its clock for the first one only."""
+    if getattr(item, "execution_count", 1) > 1:
+        settings = pytest_timeout._get_item_settings(item)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
 def pytest_unconfigure() -> None:
