@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from dialtone_bringup.environment import child_environment, log_folder, sweep_shared_memory
-from dialtone_bringup.graph import Graph, NodeSpec
 from dialtone_bringup.outlet import Outlet
 from dialtone_bringup.prefixes import find_executable
+from dialtone_bringup.spec import Graph, NodeSpec
 from dialtone_bringup.terminal import Terminal
 from dialtone_core.aio import TaskGroup
 from dialtone_core.errors import DialtoneError

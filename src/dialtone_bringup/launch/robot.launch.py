@@ -25,8 +25,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from dialtone_bringup.environment import log_folder, sweep_shared_memory, transport_environment
-from dialtone_bringup.graph import Graph, NodeSpec, Options, resolve
+from dialtone_bringup.graph import resolve
 from dialtone_bringup.prefixes import find_executable
+from dialtone_bringup.spec import Graph, NodeSpec, Options
 from launch import LaunchContext, LaunchDescription
 
 #: name → default, description. They are the fields of ``Options``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dialtone_bringup.graph import Graph, NodeSpec
+from dialtone_bringup.spec import Graph, NodeSpec
 
 FAST = {"backoff_s": 0.05, "most_backoff_s": 0.2, "quick_deaths": 3}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dialtone_bringup import graph as module
-from dialtone_bringup.graph import Graph, NodeSpec, Options, resolve
+from dialtone_bringup.graph import resolve
 from dialtone_bringup.preflight import web_port
+from dialtone_bringup.spec import Graph, NodeSpec, Options
 from dialtone_core.errors import DialtoneError
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -91,7 +92,34 @@ def test_the_rover_profile_has_no_simulator() -> None:
 
 def test_a_device_file_names_a_camera() -> None:
     camera = node(resolve(replace(FREE, camera="/dev/video3")), "camera_front")
-    assert dict(camera.parameters) == {"driver": "v4l2", "device": "/dev/video3"}
+    assert dict(camera.parameters) == {
+        "name": "front",
+        "driver": "v4l2",
+        "device": "/dev/video3",
+    }
+
+
+def test_a_section_of_a_second_camera_brings_it_up(tmp_path: Path) -> None:
+    graph = resolve(params(tmp_path, "/**/camera_rear: {ros__parameters: {mount_yaw_deg: 180.0}}"))
+    front, rear = node(graph, "camera_front").parameters, node(graph, "camera_rear").parameters
+    assert (rear["name"], rear["driver"]) == ("rear", "sim")
+    assert node(graph, "vehicle").parameters["pose_urls"] == [front["pose_url"], rear["pose_url"]]
+    assert front["pose_url"] != rear["pose_url"]
+
+
+def test_a_second_camera_may_be_another_device(tmp_path: Path) -> None:
+    options = params(tmp_path, "/**/camera_wrist: {ros__parameters: {driver: v4l2}}")
+    graph = resolve(options)
+    assert node(graph, "camera_wrist").parameters["driver"] == "v4l2"
+    assert len(node(graph, "vehicle").parameters["pose_urls"]) == 1
+    none = resolve(replace(options, camera="none"))
+    assert [each.name for each in none.nodes if "camera" in each.name] == ["camera_wrist"]
+    assert list(node(none, "vehicle").parameters["pose_urls"]) == [""]
+
+
+def test_a_second_camera_can_be_left_out(tmp_path: Path) -> None:
+    options = params(tmp_path, "/**/camera_rear: {ros__parameters: {driver: none}}")
+    assert "camera_rear" not in [each.name for each in resolve(options).nodes]
 
 
 def test_no_camera_is_a_choice() -> None:

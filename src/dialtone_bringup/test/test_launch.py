@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from dialtone_bringup.graph import Options, profiles, resolve
+from dialtone_bringup.graph import profiles, resolve
+from dialtone_bringup.spec import Options
 
 PATH = Path(__file__).resolve().parents[1] / "launch" / "robot.launch.py"
 HAS_LAUNCH = importlib.util.find_spec("launch_ros") is not None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dialtone_bringup.graph import Options, resolve
+from dialtone_bringup.graph import resolve
+from dialtone_bringup.spec import Options
 from dialtone_core.config import build, load_params_file, node_values
 from dialtone_teleop.params import TeleopParams
 

@@ -15,7 +15,9 @@ from urllib.parse import quote
 
 import typer
 
-from dialtone_bringup.graph import CAMERAS, Graph, Options, resolve
+from dialtone_bringup.cameras import CAMERAS
+from dialtone_bringup.graph import resolve
+from dialtone_bringup.spec import Graph, Options
 from dialtone_bringup.supervisor import Supervisor
 from dialtone_bringup.terminal import Terminal
 from dialtone_core.errors import DialtoneError
