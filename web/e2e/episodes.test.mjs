@@ -1,7 +1,7 @@
 /** Recording from the page, and what else it shows. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { openBrowser, openPage, openSite, ready, shot, signIn, until } from "./lib.mjs";
+import { more, openBrowser, openPage, openSite, ready, shot, signIn, until } from "./lib.mjs";
 
 let site;
 let browser;
@@ -34,7 +34,7 @@ test("an episode is recorded, labelled, and found in the list", async () => {
   await shot(page, "episodes");
 });
 
-test("a figure can be plotted, is kept over a reload, and taken away", async () => {
+more("a figure can be plotted, is kept over a reload, and taken away", async () => {
   await page.locator("[data-testid=tab-plots]:visible").click();
   const figure = "odom:pose.pose.position.x";
   await page.getByTestId("plot-input").fill(figure);
@@ -49,7 +49,7 @@ test("a figure can be plotted, is kept over a reload, and taken away", async () 
   await card.waitFor({ state: "detached" });
 });
 
-test("diagnostics, host figures and routes are shown", async () => {
+more("diagnostics, host figures and routes are shown", async () => {
   await page.locator("[data-testid=tab-health]:visible").click();
   const health = page.getByTestId("health");
   await health.locator("details").first().waitFor();
@@ -58,7 +58,7 @@ test("diagnostics, host figures and routes are shown", async () => {
   await shot(page, "health");
 });
 
-test("the page asks nobody but its own gateway, and breaks no content policy", async () => {
+more("the page asks nobody but its own gateway, and breaks no content policy", async () => {
   const asked = [];
   const other = await openPage(browser);
   other.on("request", (request) => asked.push(new URL(request.url()).host));
@@ -70,7 +70,7 @@ test("the page asks nobody but its own gateway, and breaks no content policy", a
   await other.context().close();
 });
 
-test("everything on the drive view is reached with the Tab key", async () => {
+more("everything on the drive view is reached with the Tab key", async () => {
   const other = await openPage(browser);
   await signIn(other, site);
   const seen = new Set();
@@ -82,7 +82,7 @@ test("everything on the drive view is reached with the Tab key", async () => {
   await other.context().close();
 });
 
-test("H.264 is taken where the gateway has it, and JPEG goes on where it has not", async () => {
+more("H.264 is taken where the gateway has it, and JPEG goes on where it has not", async () => {
   const other = await openPage(browser);
   await signIn(other, site);
   const tile = other.locator("[data-testid^=video-]").first();

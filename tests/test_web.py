@@ -1,0 +1,179 @@
+"""The dashboard on a whole robot, used by people with browsers: the tests of ``web/e2e``.
+
+What the page shows is judged there, with patience for a busy machine. Whether the robot stopped in
+time is judged here, on the robot's own stamps: no moment at which some process got the processor
+counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import pytest_asyncio
+from nats.aio.msg import Msg
+
+from dialtone_bringup.rig import Rig, running, until
+from dialtone_core.wire import telemetry_subject
+from dialtone_gateway.auth.accounts import Accounts
+from dialtone_gateway.roles import Role
+from dialtone_ros.types import decode
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+WEB = Path(__file__).parents[1] / "web"
+PASSWORD = "only for this test"
+#: The command timeout, a step of the sender's clock, and what a busy machine adds to both.
+STOPS_WITHIN_S = 0.3 + 0.05 + 0.35
+
+
+def lacking(what: str, fix: str) -> NoReturn:
+    """Where everything must run nothing may be left out in silence."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}. Fix: {fix}")
+    pytest.skip(f"{what}; {fix} to run the browser tests")
+
+
+def npm() -> str:
+    found = shutil.which("npm")
+    if found is None:
+        lacking("there is no npm", "install Node 20.19 or newer")
+    if not (WEB / "node_modules").is_dir():
+        lacking("the dashboard's parts are missing", "run npm ci in web/")
+    return found
+
+
+def chromium() -> str:
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        lacking("there is no Chromium", "apt install chromium, or name one in CHROMIUM")
+    return found
+
+
+@dataclass
+class Witness:
+    """What the robot received and what it did, by its own clock, seconds."""
+
+    asked: list[float] = field(default_factory=list)
+    moved: list[float] = field(default_factory=list)
+    stood: list[float] = field(default_factory=list)
+
+    async def watch(self, rig: Rig) -> None:
+        client = await rig.nats("witness")
+        for topic, note in (("cmd_vel/nats", self._asked), ("teleop/applied", self._applied)):
+            await client.subscribe(telemetry_subject(rig.robot, topic), cb=note)
+        await client.flush()
+
+    async def _asked(self, message: Msg) -> None:
+        stamp_s, motion = _read(message)
+        if motion:
+            self.asked.append(stamp_s)
+
+    async def _applied(self, message: Msg) -> None:
+        stamp_s, motion = _read(message)
+        (self.moved if motion else self.stood).append(stamp_s)
+
+    def late(self) -> list[float]:
+        """By how much motion outlived the last command that asked for it, where too much."""
+        ages = []
+        for moved_s in self.moved:
+            before = bisect_left(self.asked, moved_s)
+            ages.append(moved_s - self.asked[before - 1] if before else float("inf"))
+        return [age for age in ages if age > STOPS_WITHIN_S]
+
+
+def _read(message: Msg) -> tuple[float, bool]:
+    stamped: Any = decode("geometry_msgs/msg/TwistStamped", message.data)
+    stamp, twist = stamped.header.stamp, stamped.twist
+    return stamp.sec + stamp.nanosec / 1e9, twist.linear.x != 0 or twist.angular.z != 0
+
+
+@dataclass
+class Site:
+    """A robot that wants a login, and the browser tests' environment for it."""
+
+    rig: Rig
+    environment: dict[str, str]
+    witness: Witness
+
+    async def run(self, file: str) -> tuple[int, str]:
+        """``npm run e2e`` for one file: how many tests passed, and everything it said."""
+        process = await asyncio.create_subprocess_exec(
+            npm(), "run", "--silent", "e2e:file", f"e2e/{file}.test.mjs",
+            cwd=WEB, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        text = said.decode(errors="replace")
+        assert process.returncode == 0, text[-6000:]
+        passed = [line for line in text.splitlines() if line.startswith("ok ")]
+        return sum("# SKIP" not in line for line in passed), text
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    browser, _ = chromium(), npm()
+    if not (WEB / "dist" / "index.html").is_file():
+        lacking("the dashboard is not built", "run npm run build in web/")
+    params = tmp_path_factory.mktemp("web") / "login.yaml"
+    params.write_text("/**/gateway:\n  ros__parameters:\n    insecure_local: false\n")
+    first = {"DIALTONE_PASSWORD": PASSWORD}
+    async with running("--params-file", str(params), robot="web", env=first) as rig:
+        await rig.ready(60)
+        listening = rig.home / "gateway" / rig.robot / "listening.json"
+        await until("the gateway listens", listening.exists, 60)
+        Accounts(rig.home / "gateway").put("otto", PASSWORD, Role.OPERATOR)
+        shots = tmp_path_factory.getbasetemp() / "screenshots"
+        environment = {
+            **os.environ,
+            "CHROMIUM": browser,
+            "DIALTONE_URL": json.loads(listening.read_text())["url"],
+            "DIALTONE_ROBOT": rig.robot,
+            "DIALTONE_USER": "otto",
+            "DIALTONE_USER_PASSWORD": PASSWORD,
+            "DIALTONE_ADMIN_PASSWORD": PASSWORD,
+            "DIALTONE_E2E": os.environ.get("DIALTONE_E2E", "short"),
+            "DIALTONE_PATIENCE": os.environ.get("DIALTONE_PATIENCE", "4"),
+            "DIALTONE_SHOTS": os.environ.get("DIALTONE_SHOTS", str(shots)),
+        }
+        witness = Witness()
+        await witness.watch(rig)
+        yield Site(rig, environment, witness)
+
+
+async def test_people_see_drive_contend_and_stop_the_robot_from_their_browsers(
+    site: Site,
+) -> None:
+    passed, said = await site.run("drive")
+    assert passed >= 6, said[-6000:]
+    witness = site.witness
+    assert len(witness.asked) > 20
+    assert len(witness.moved) > 20
+    assert len(witness.stood) > 20
+    assert witness.late() == []
+
+
+async def test_people_record_and_label_from_their_browsers(site: Site) -> None:
+    passed, said = await site.run("episodes")
+    assert passed >= 1, said[-6000:]
+    facts = [json.loads(file.read_text()) for file in site.rig.episodes.glob("*/episode.json")]
+    assert [each["outcome"] for each in facts] == ["success"]
+    assert facts[0]["operator"].startswith("otto")
+
+
+async def test_the_pages_own_parts_pass_their_tests() -> None:
+    process = await asyncio.create_subprocess_exec(
+        npm(), "test", "--silent", cwd=WEB, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode(errors="replace")[-6000:]
