@@ -74,6 +74,15 @@ class _Patient(Client):  # type: ignore[misc]
         else:
             await self._process_op_err(nats.errors.Error(f"nats: {err_msg.strip()}"))
 
+    async def _process_pong(self) -> None:
+        """Answer whoever waits; a flush that gave up left its cancelled future in the row.
+
+        The library would set a result on that, and its reader would die of it with the link up.
+        """
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     def back_off(self, why: str) -> None:
         """Wait longer before the next attempt, by up to a quarter more so that robots spread."""
         doubled = min(max(self.waited * 2, _FIRST_WAIT_S), _LAST_WAIT_S)

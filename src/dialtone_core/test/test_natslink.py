@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import nats.errors
@@ -187,3 +188,20 @@ async def test_commands_that_a_broken_line_did_not_take_are_never_delivered(
     assert (await subscription.next_msg(timeout=5)).data == b"stop"
     await sender.close()
     await listener.close()
+
+
+async def test_a_flush_that_gave_up_does_not_deafen_the_client(server: Server) -> None:
+    server.start()
+    states = States()
+    client = await natslink.connect(server.url, "flooded", on_state=states)
+    try:
+        await states.wait_for(True)
+        subscription = await client.subscribe("after")
+        for _ in range(20):  # the server's answer comes later than the patience of these ends
+            with suppress(nats.errors.FlushTimeoutError):
+                await client.flush(timeout=1e-9)
+        for payload in (b"once", b"and again, behind those answers"):
+            await client.publish("after", payload)
+            assert (await subscription.next_msg(timeout=5)).data == payload
+    finally:
+        await client.close()
