@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ from pathlib import Path
 
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
 _TAIL_LINES = 12
+#: The oldest Node that Vite runs on.
+_NODE = (20, 19)
 #: Where a sourced ROS 2 brings its own, compiled for: another version would break its messages.
 _ROS_OWNS = {"numpy": "numpy", "opencv-python-headless": "cv2"}
 
@@ -217,24 +220,29 @@ class Environment:
         self._steps.run(f"Building {packages} packages", command, self.env(), fix)
 
     def _build_dashboard(self) -> None:
-        """web/ with Node where there is one; without it a robot still streams and drives."""
+        """web/ for browsers. A robot streams and drives without it, so a failure stops nothing."""
         web = self.repo / "web"
-        npm = shutil.which("npm")
-        if npm is None or not (web / "package.json").is_file() or not os.access(web, os.W_OK):
+        if not (web / "package.json").is_file() or not os.access(web, os.W_OK):
             return
         key = _tree_hash(web)
         if self._is("dashboard", key) and (web / "dist" / "index.html").is_file():
             return
-        npm_in_web = [npm, "--prefix", str(web), "--no-audit", "--no-fund"]
-        fix = "the dashboard needs Node 20.19 or newer; everything else works without it"
         try:
-            self._steps.run("Fetching the dashboard's parts", [*npm_in_web, "ci"], self.env(), fix)
-            build = [*npm_in_web, "run", "build"]
-            self._steps.run("Building the dashboard", build, self.env(), fix)
+            npm = [self._npm(), "--prefix", str(web), "--no-audit", "--no-fund"]
+            fix = "install Node 20.19 or newer; everything but the dashboard works without it"
+            self._steps.run("Fetching the dashboard's parts", [*npm, "ci"], self.env(), fix)
+            self._steps.run("Building the dashboard", [*npm, "run", "build"], self.env(), fix)
         except StepError as error:
             sys.stderr.write(f"  {error}\n")
             return
         self._write("dashboard", key)
+
+    def _npm(self) -> str:
+        """npm of this machine's Node, or of one as a wheel where there is none or an older one."""
+        path = self.env()["PATH"]
+        if not _has_node(path):
+            self._pip("Bringing Node for the dashboard", [self.repo / "requirements-web.txt"])
+        return shutil.which("npm", path=path) or "npm"
 
     def _is(self, stamp: str, key: str) -> bool:
         try:
@@ -255,6 +263,16 @@ class Environment:
 _FOREIGN = ("PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET")
 #: Of the sourced environment only these matter; what a shell sets by itself doesn't.
 _SKIPPED = ("_", "SHLVL", "PWD", "OLDPWD", "COLCON_CURRENT_PREFIX", "COLCON_PYTHON_EXECUTABLE")
+
+
+def _has_node(path: str) -> bool:
+    """Whether ``path`` has npm and a Node that Vite takes."""
+    node = shutil.which("node", path=path)
+    if node is None or shutil.which("npm", path=path) is None:
+        return False
+    done = subprocess.run([node, "--version"], capture_output=True, text=True)
+    found = re.match(r"v(\d+)\.(\d+)", done.stdout)
+    return found is not None and (int(found[1]), int(found[2])) >= _NODE
 
 
 def _tree_hash(folder: Path) -> str:
