@@ -27,7 +27,7 @@ _PACKAGES = {
     "dialtone_bridge": "bridge_node",
     "dialtone_recorder": "recorder_node",
 }
-_LIBRARIES = ("nats-py", "foxglove-sdk", "mcap", "pymavlink", "pyserial", "linuxpy", "typer")
+_LIBRARIES = ("nats-py", "aiohttp", "mcap", "pymavlink", "pyserial", "linuxpy", "typer")
 _MB = 1_000_000
 #: Eight participants with a segment of 4 MB each, and room for a second robot.
 _SHM_WANTED_MB = 64
