@@ -15,8 +15,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from pymavlink.dialects.v20 import common as mavlink
@@ -201,27 +201,23 @@ def _next(due_ns: int, interval_ns: int, now_ns: int) -> int:
     return max(due_ns + interval_ns, now_ns)
 
 
-class _signals:  # noqa: N801 - used like a function
-    """While open, SIGINT and SIGTERM call ``stop`` and make the returned socket readable."""
-
-    def __init__(self, stop: Any) -> None:
-        self._stop = stop
-
-    def __enter__(self) -> socket.socket:
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, self._stop)
-        return self._reader
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def _signals(stop: Any) -> Iterator[socket.socket]:
+    """While open, SIGINT and SIGTERM call ``stop`` and make the given socket readable."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+    try:
+        yield reader
+    finally:
         for signum in (signal.SIGINT, signal.SIGTERM):
             # Ctrl-C under launch arrives twice; the second one must not kill an orderly end.
             signal.signal(signum, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
-        self._reader.close()
-        self._writer.close()
+        reader.close()
+        writer.close()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
