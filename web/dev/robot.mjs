@@ -54,11 +54,13 @@ export class MockRobot {
       armed: this.armed, mode: "GUIDED", link: "ok", estop: this.estop, holder: this.holder(),
       source: this.#moving() ? "nats" : "", reasons: this.estop ? ["estop"] : [], speed_limit_mps: 1.5,
     }));
-    on("srv.teleop.estop", ({ active, operator }) => {
+    const estop = ({ active, operator }) => {
       this.estop = active !== false;
       this.#event("teleop.estop", { active: this.estop, by: operator });
       return { estop: this.estop };
-    });
+    };
+    on("srv.teleop.estop", estop);
+    on("srv.teleop.estop.fire", (body) => estop({ ...body, active: true }));
     on("srv.teleop.arm", ({ active }) => ({ armed: (this.armed = active === true) }));
     for (const verb of ["acquire", "renew", "release", "force"]) {
       on(`srv.teleop.lease.${verb}`, (body) => this.#lease(verb, body));

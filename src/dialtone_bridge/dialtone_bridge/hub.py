@@ -75,7 +75,7 @@ def hub_permissions(name: str, role: str) -> Permissions:
     asks = (
         "dt.*.srv.*.status",
         "dt.*.srv.bridge.routes",
-        "dt.*.srv.teleop.estop",
+        "dt.*.srv.teleop.estop.fire",
         "$SRV.PING",
         *reads(PRESENCE),
     )

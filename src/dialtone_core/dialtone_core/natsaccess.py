@@ -67,13 +67,16 @@ def reads(*buckets: str) -> tuple[str, ...]:
 
 
 def permissions(robot: str, role: str) -> Permissions:
-    """What ``role`` (one of ``ROLES``) may do. Everyone may fire the e-stop."""
+    """What ``role`` (one of ``ROLES``) may do. Everyone may fire the e-stop.
+
+    Not on ``srv.teleop.estop``: who may publish there may clear it too, with a role that they claim.
+    """
     own = f"dt.{robot}"
     looks = (f"{own}.tlm.>", f"{own}.evt.>", "dt.*.evt.online", "dt.*.evt.offline", "_INBOX.>")
     asks = (
         f"{own}.srv.*.status",
         f"{own}.srv.bridge.routes",
-        f"{own}.srv.teleop.estop",
+        f"{own}.srv.teleop.estop.fire",
         "$SRV.PING",
         *reads(last_bucket(robot), PRESENCE),
     )

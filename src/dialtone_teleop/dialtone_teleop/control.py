@@ -60,6 +60,7 @@ class Control:
         return {
             "status": self._on_status,
             "estop": self._on_estop,
+            "estop.fire": self._on_fire,
             "arm": self._on_arm,
             "lease.acquire": self._on_acquire,
             "lease.renew": self._on_renew,
@@ -107,6 +108,10 @@ class Control:
         role = _text(body, "role", self._params.lease.roles[0])
         warning = self.estop(active, _text(body, "operator", "nats"), role)
         return {"estop": active, "warning": warning} if warning else {"estop": active}
+
+    async def _on_fire(self, body: dict[str, Any]) -> dict[str, Any]:
+        """As ``estop``, but never clears: the subject of those who may stop and no more."""
+        return await self._on_estop({**body, "active": True})
 
     async def _on_arm(self, body: dict[str, Any]) -> dict[str, Any]:
         self._engine.arm(_flag(body))

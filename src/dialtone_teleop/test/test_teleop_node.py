@@ -392,7 +392,7 @@ def test_anyone_fires_the_e_stop_and_only_the_configured_role_clears_it(rig: Rig
     assert rig.ask("status")["estop"] is True, "no topic and no viewer clears"
     assert rig.ask("estop", active=False, operator="ada/1", role="operator")["ok"]
     assert rig.ask("status")["estop"] is False
-    assert rig.ask("estop", active=True, operator="eve/1", role="viewer")["ok"]
+    assert rig.ask("estop.fire", active=False, operator="eve/1", role="viewer")["estop"] is True
     assert rig.ask("status")["estop_by"] == "eve/1"
     until("told", lambda: rig.server.events("teleop.estop")[-1]["by"] == "eve/1")
     assert rig.server.events("teleop.estop")[-1]["active"] is True

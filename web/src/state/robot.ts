@@ -153,7 +153,7 @@ export class Robot {
     for (let tries = 1; now() < until && asked === this.estopAsked; tries++) {
       // Longer each time: on a slow link the answer takes its time, and only it counts.
       const patience = Math.min(4000, ESTOP_FIRST_MS * 2 ** (tries - 1));
-      const reply = await this.teleop("estop", { active: true, operator, role }, patience);
+      const reply = await this.teleop("estop.fire", { operator, role }, patience);
       if (asked !== this.estopAsked) return;
       if (reply.ok) {
         this.patch({ estop: true, estopBy: operator });
