@@ -219,8 +219,12 @@ async def _campaign(progress: Progress, stage: Stage) -> list[Row]:
     unsafe = done = 0
     for estop in (False, True):
         for fault in FAULTS:
-            progress(f"fault {fault.__name__}{' with e-stop' if estop else ''}")
-            unsafe += await run_fault(stage.rig, stage.observer, fault, estop)
+            name = f"fault {fault.__name__}{' with e-stop' if estop else ''}"
+            progress(name)
+            found = await run_fault(stage.rig, stage.observer, fault, estop)
+            if found:
+                progress(f"{name}: {len(found)} unsafe setpoints, the first {found[0]}")
+            unsafe += len(found)
             done += 1
     return [row("unsafe_setpoints", [unsafe], "1"), row("faults_run", [done], "1")]
 

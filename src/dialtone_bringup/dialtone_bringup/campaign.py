@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 import nats.errors
 
-from dialtone_bringup.observer import AHEAD, SPEED_MPS, Observer, Person
+from dialtone_bringup.observer import AHEAD, IN_FLIGHT_S, SPEED_MPS, Observer, Person, Seen
 from dialtone_bringup.rig import Rig, until
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natslink import NO_REPLAY, connect
+
+#: A clock that was stepped far is believed again after 10 s (``freshness``); and some.
+_PRESSES = 10
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Scene:
     def allow(self, way: int = AHEAD) -> None:
         self.observer.oracle.allow(way)
 
-    def forbid(self, way: int = 0, grace_s: float = 0.2) -> None:
+    def forbid(self, way: int = 0, grace_s: float = IN_FLIGHT_S) -> None:
         self.observer.oracle.forbid(way, grace_s)
 
     async def moves(self, way: int = AHEAD, timeout_s: float = 15.0) -> None:
@@ -48,10 +51,27 @@ class Scene:
     async def starts(self) -> None:
         """Ada gets the lease and drives."""
         await self.ada.hold()
-        await self.ada.send(self.ada.command(0.0))
         self.allow()
+        self.ada.speed_mps = 0.0
         self.ada.start()
-        await self.moves()
+        await self.presses(self.ada)
+
+    async def presses(self, person: Person) -> None:
+        """Until the robot goes: let go, press again, wait whether it does, as a person does.
+
+        Letting go comes first because an e-stop may have been cleared just before, and zeros may
+        be lost or refused as late as any other command.
+        """
+        since_ns = time.monotonic_ns()
+        for _ in range(_PRESSES):
+            person.speed_mps = 0.0
+            await asyncio.sleep(0.3)
+            person.speed_mps = SPEED_MPS
+            with suppress(DialtoneError):
+                await self.moves(person.way, timeout_s=2.0)
+            if self.observer.moving(person.way, since_ns):
+                return
+        raise DialtoneError(f"the robot does not drive for {person.operator}")
 
     async def rests(self) -> None:
         """Ada lets go."""
@@ -87,41 +107,54 @@ class Scene:
             assert (await self.ada.ask("estop", active=False))["ok"]
         self.allow()
         self.ada.start()
-        since_ns = time.monotonic_ns()
-        for _ in range(8):  # as a person does: let go, press again, wait whether it goes
-            self.ada.speed_mps = 0.0
-            await asyncio.sleep(0.3)
-            self.ada.speed_mps = SPEED_MPS
-            with suppress(DialtoneError):
-                await self.moves(timeout_s=2.0)
-            if self.observer.moving(AHEAD, since_ns):
-                break
-        else:
-            raise DialtoneError("the robot does not drive again after the fault")
+        await self.presses(self.ada)
         await self.rests()
 
 
 Fault = Callable[[Scene], Awaitable[None]]
 
 
-async def run_fault(rig: Rig, observer: Observer, fault: Fault, estop: bool) -> int:
-    """Do one fault and return how many setpoints were unsafe."""
+async def run_fault(rig: Rig, observer: Observer, fault: Fault, estop: bool) -> list[Seen]:
+    """Do one fault and return the setpoints that were unsafe.
+
+    Raises ``DialtoneError`` that names the fault and what teleop says where the robot stood still
+    although it should have moved, or the other way round.
+    """
     since_ns = time.monotonic_ns()
     ada = Person(rig.robot, await rig.nats("ada"), "ada/1", AHEAD)
     try:
         await fault(Scene(rig, observer, ada, estop))
+        await ada.stop()
+        await ada.ask("lease.release")
+    except (DialtoneError, AssertionError, OSError, nats.errors.Error) as error:
+        name = f"{fault.__name__}{' with e-stop' if estop else ''}"
+        what = str(error) or type(error).__name__
+        raise DialtoneError(f"fault {name}: {what} ({await _says(ada)})") from error
     finally:
         await ada.stop()
-    await ada.ask("lease.release")
-    return len(observer.unsafe(since_ns))
+    return observer.unsafe(since_ns)
+
+
+async def _says(person: Person) -> str:
+    """What teleop says of itself, for a person who reads why a fault did not end well."""
+    try:
+        status = await person.ask("status")
+    except (nats.errors.Error, asyncio.TimeoutError) as error:
+        return f"teleop does not answer: {type(error).__name__}"
+    holder = (status.get("holder") or {}).get("operator", "nobody")
+    flags = " ".join(name for name in ("ready", "armed", "estop") if status.get(name))
+    return f"teleop: {' '.join(status.get('reasons', []))}; {holder} holds the lease; {flags}"
 
 
 async def _operator(url: str, robot: str) -> None:
-    """An operator in a process of its own, which can be frozen."""
+    """An operator in a process of its own, which can be frozen; lets go before it presses."""
     client = await connect(url, "frozen", pending_bytes=NO_REPLAY)
     person = Person(robot, client, "frozen/1", AHEAD)
     await person.hold()
+    person.speed_mps = 0.0
     person.start()
+    await asyncio.sleep(0.3)
+    person.speed_mps = SPEED_MPS
     await asyncio.Event().wait()
 
 

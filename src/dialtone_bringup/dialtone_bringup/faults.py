@@ -196,10 +196,9 @@ async def two_fight(scene: Scene) -> None:
     if not scene.estop:
         scene.allow(BACK)
     eve.renewing = True
-    await eve.send(eve.command(0.0))  # she let go: the e-stop may have been cleared just before
     eve.start()
     if not scene.estop:
-        await scene.moves(BACK)
+        await scene.presses(eve)
     await asyncio.sleep(0.5)
     await eve.stop()
     scene.forbid(BACK)

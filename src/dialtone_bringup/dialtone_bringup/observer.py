@@ -28,8 +28,9 @@ from dialtone_bringup.rig import until
 from dialtone_core.wire import command_subject, service_subject
 
 NS_PER_S = 1_000_000_000
-#: A command may be on its way for so long when its right ends.
-IN_FLIGHT_S = 0.2
+#: A command may be on its way for so long when its right ends: ``max_delay_s`` of teleop, beyond
+#: which it is refused as stale.
+IN_FLIGHT_S = 0.5
 RATE_HZ = 20.0
 RENEW_S = 0.5
 SPEED_MPS = 0.3
