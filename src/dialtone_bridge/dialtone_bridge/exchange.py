@@ -18,6 +18,9 @@ from dialtone_bridge.stats import FlowStats, RateCap
 from dialtone_bridge.transports.base import Sink, SinkStats, Topic, Transport
 from dialtone_core.sample import Sample
 
+#: No burst is longer, whatever a wall clock that was stepped says of it.
+_BURST_NS = 100_000_000
+
 
 class Subscription(Protocol):
     def close(self) -> None: ...
@@ -32,7 +35,9 @@ class Source(Protocol):
     def to_json(self, type_name: str, payload: bytes) -> bytes:
         """CDR to JSON text; from any thread; raises ``WireError``."""
 
-    def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> Subscription: ...
+    def subscribe(
+        self, topic: Topic, on_burst: Callable[[list[Sample]], None]
+    ) -> Subscription: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +100,42 @@ class Flow:
         elif name not in self._wanted:
             self._wanted.add(name)
             if self.topic.route.latched and self._last is not None:
-                sink.put(self._last)
+                sink.put([self._last])
         self._follow()
 
     def _follow(self) -> None:
         """Have a subscription if and only if somebody wants the topic."""
         self._active = tuple(sink for name, sink in self.sinks.items() if name in self._wanted)
         if self._wanted and self._subscription is None:
-            self._subscription = self._source.subscribe(self.topic, self._on_sample)
+            self._subscription = self._source.subscribe(self.topic, self._on_burst)
         elif not self._wanted and self._subscription is not None:
             self._subscription.close()
             self._subscription = None
             self._last = None
 
-    def _on_sample(self, sample: Sample) -> None:
-        self.stats.count(len(sample.payload), sample.receive_ns)
-        if self._capped and not self._cap.passes(time.monotonic_ns()):
-            self.stats.skipped += 1
-            return
+    def _on_burst(self, burst: list[Sample]) -> None:
+        self.stats.count(burst)
+        if self._capped:
+            burst = self._thin(burst)
+            if not burst:
+                return
         if self.topic.route.latched:
-            self._last = sample
+            self._last = burst[-1]
         for sink in self._active:
-            sink.put(sample)
+            sink.put(burst)
+
+    def _thin(self, burst: list[Sample]) -> list[Sample]:
+        """Those that the rate cap lets pass, judged by when each came and not by when it was
+        taken: a burst is a few ms of the topic."""
+        now_ns = time.monotonic_ns()
+        ahead_ns = time.time_ns() - now_ns
+        kept = [
+            each
+            for each in burst
+            if self._cap.passes(min(max(each.receive_ns - ahead_ns, now_ns - _BURST_NS), now_ns))
+        ]
+        self.stats.skipped += len(burst) - len(kept)
+        return kept
 
 
 class Exchange:

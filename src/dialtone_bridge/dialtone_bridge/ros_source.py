@@ -14,8 +14,7 @@ from dialtone_bridge.qos import Offer, QosPlan, plan
 from dialtone_bridge.ros_json import cdr_to_json
 from dialtone_bridge.routes import BULK_TYPES
 from dialtone_bridge.transports.base import Topic
-from dialtone_core.sample import Sample
-from dialtone_ros.drain import DrainedSubscription
+from dialtone_ros.drain import DrainedSubscription, OnBurst
 from dialtone_ros.types import message_class, message_definition
 
 #: A robot's nodes start together: look often while they do, seldom later (each look costs CPU).
@@ -58,8 +57,8 @@ class RosSource:
     def to_json(self, type_name: str, payload: bytes) -> bytes:
         return cdr_to_json(type_name, payload)
 
-    def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> RosSubscription:
-        made = RosSubscription(self._node, topic, on_sample, self._open.remove)
+    def subscribe(self, topic: Topic, on_burst: OnBurst) -> RosSubscription:
+        made = RosSubscription(self._node, topic, on_burst, self._open.remove)
         self._open.append(made)
         return made
 
@@ -126,12 +125,12 @@ class RosSubscription:
         self,
         node: Node,
         topic: Topic,
-        on_sample: Callable[[Sample], None],
+        on_burst: OnBurst,
         on_close: Callable[[RosSubscription], None],
     ) -> None:
         self._node = node
         self._topic = topic
-        self._on_sample = on_sample
+        self._on_burst = on_burst
         self._on_close = on_close
         self._publishers = node.count_publishers(topic.name)
         self._plan = self._wanted()
@@ -177,8 +176,9 @@ class RosSubscription:
             else DurabilityPolicy.VOLATILE,
         )
         type_name = self._topic.type
+        cls = message_class(type_name)
         return DrainedSubscription(
-            self._node, type_name, message_class(type_name), self._topic.name, qos, self._on_sample
+            self._node, type_name, cls, self._topic.name, qos, on_burst=self._on_burst
         )
 
 

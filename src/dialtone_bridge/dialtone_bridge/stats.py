@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from dialtone_core.sample import Sample
 
 NS_PER_S = 1_000_000_000
 
@@ -42,11 +45,11 @@ class FlowStats:
     bytes_per_s: float = 0.0
     _mark: tuple[int, int, int] = (0, 0, 0)
 
-    def count(self, size: int, receive_ns: int) -> None:
-        """One message of ``size`` bytes, received at wall clock ``receive_ns``."""
-        self.messages += 1
-        self.bytes += size
-        self.last_ns = receive_ns
+    def count(self, burst: Sequence[Sample]) -> None:
+        """These messages came, one or more."""
+        self.messages += len(burst)
+        self.bytes += sum([len(each.payload) for each in burst])
+        self.last_ns = burst[-1].receive_ns
 
     def measure(self, now_ns: int) -> float:
         """Messages a second since the last call (monotonic ``now_ns``)."""

@@ -12,6 +12,7 @@ from dialtone_bridge.routes import RouteTable, topic_path
 from dialtone_bridge.stats import FlowStats, RateCap, Refusals
 from dialtone_core.delivery import Policy, Priority
 from dialtone_core.errors import ConfigError
+from dialtone_core.sample import Sample
 
 NS_PER_S = 1_000_000_000
 IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -107,8 +108,10 @@ def test_a_stream_that_stalled_is_not_let_through_in_a_burst() -> None:
 def test_rates_are_measured_between_two_looks() -> None:
     stats = FlowStats()
     stats.measure(NS_PER_S)
-    for _ in range(30):
-        stats.count(100, 0)
+    sample = Sample("/a", "std_msgs/msg/String", "cdr", bytes(100), 1, 2)
+    for _ in range(10):
+        stats.count([sample] * 3)
+    assert (stats.messages, stats.bytes, stats.last_ns) == (30, 3000, 2)
     assert stats.measure(2 * NS_PER_S) == 30
     assert stats.measure(3 * NS_PER_S) == 0
 

@@ -63,7 +63,7 @@ class Inbox:
 class Feed:
     """A ``Source`` of samples that a test makes; ``post`` runs at once."""
 
-    open: dict[str, Callable[[Sample], None]] = field(default_factory=dict)
+    open: dict[str, Callable[[list[Sample]], None]] = field(default_factory=dict)
     opened: int = 0
 
     def post(self, work: Callable[[], None]) -> None:
@@ -72,13 +72,13 @@ class Feed:
     def to_json(self, type_name: str, payload: bytes) -> bytes:
         return b"{}"
 
-    def subscribe(self, topic: Topic, on_sample: Callable[[Sample], None]) -> _Tap:
-        self.open[topic.name] = on_sample
+    def subscribe(self, topic: Topic, on_burst: Callable[[list[Sample]], None]) -> _Tap:
+        self.open[topic.name] = on_burst
         self.opened += 1
         return _Tap(self, topic.name)
 
     def emit(self, topic: str, payload: bytes, seq: int = 0) -> None:
-        self.open[topic](Sample(topic, STRING, "cdr", payload, 1, 2, seq))
+        self.open[topic]([Sample(topic, STRING, "cdr", payload, 1, 2, seq)])
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, Literal, TypeVar
@@ -72,12 +72,17 @@ class Lane(Generic[T]):
 
     def put(self, item: T, size: int) -> None:
         """Append ``item`` of ``size`` bytes, dropping the oldest beyond the bounds."""
+        self.put_all(((item, size),))
+
+    def put_all(self, items: Sequence[tuple[T, int]]) -> None:
+        """Append items with their sizes in bytes, as ``put`` does, and wake the reader once."""
+        added = sum([size for _, size in items])
         with self._outbox._lock:
             if self._closed:
                 return
-            self._items.append((item, size))
-            self._bytes += size
-            self._outbox._bytes += size
+            self._items.extend(items)
+            self._bytes += added
+            self._outbox._bytes += added
             limit = 1 if self.policy.kind == "latest" else self.policy.max_messages
             while len(self._items) > limit or (
                 self._bytes > self.policy.max_bytes and len(self._items) > 1
@@ -103,7 +108,7 @@ class Lane(Generic[T]):
 class Outbox(Generic[T]):
     """Everything that waits for one sink: lanes served by priority, round robin within one.
 
-    ``bind`` once from the loop that will read; then ``await wait()`` and iterate ``drain()``.
+    ``bind`` once from the loop that will read; then ``await wait()`` and serve ``drain()``.
     Beyond ``max_bytes`` in all lanes together the lane that holds most of them drops its oldest,
     so that a big topic never costs a small one its messages.
     """
@@ -158,22 +163,25 @@ class Outbox(Generic[T]):
             raise RuntimeError("bind the outbox to a loop before waiting on it")
         await self._event.wait()
 
-    def drain(self, max_items: int = 256) -> Iterator[tuple[Lane[T], T]]:
-        """Yield up to ``max_items`` waiting items, best priority first, lanes in turn.
+    def drain(self, max_items: int = 256, max_bytes: int | None = None) -> list[tuple[Lane[T], T]]:
+        """Take up to ``max_items`` waiting items, best priority first, lanes in turn.
 
-        A new item of better priority is served before the next one of a worse lane. Leaves the
-        outbox signalled when items remain, so the next ``wait`` returns at once.
+        Ends with the item that passes ``max_bytes``. The lock is taken once, so that a producer is
+        not held up for each item; what arrives later is judged at the next call. Leaves the outbox
+        signalled when items remain, so the next ``wait`` returns at once.
         """
-        for _ in range(max_items):
-            with self._lock:
+        found: list[tuple[Lane[T], T]] = []
+        with self._lock:
+            least = -1 if max_bytes is None else self._bytes - max_bytes
+            while len(found) < max_items and self._bytes >= least:
                 lane = self._next_lane()
                 if lane is None:
                     self._signalled = False
                     if self._event is not None:
                         self._event.clear()
-                    return
-                item = lane._take()
-            yield lane, item
+                    break
+                found.append((lane, lane._take()))
+        return found
 
     def _next_lane(self) -> Lane[T] | None:
         """The lane whose turn it is, moved behind its peers of the same priority."""

@@ -54,18 +54,38 @@ def test_a_command_goes_first_and_peers_take_turns() -> None:
     assert names == ["command", "one", "two", "one", "two", "bulk", "bulk"]
 
 
-def test_a_command_that_arrives_during_a_drain_overtakes_what_waits() -> None:
+def test_a_command_that_arrives_after_a_drain_overtakes_what_waits() -> None:
     outbox: Outbox[int] = Outbox()
     lane = outbox.open_lane("telemetry")
     command = outbox.open_lane("command", priority=Priority.COMMAND)
     lane.put(1, 1)
     lane.put(2, 1)
-    seen = []
-    for served, item in outbox.drain():
-        seen.append((served.name, item))
-        if item == 1:
-            command.put(9, 1)
+    seen = _drained(outbox, 1)
+    command.put(9, 1)
+    seen += _drained(outbox)
     assert seen == [("telemetry", 1), ("command", 9), ("telemetry", 2)]
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(1, 200))
+def test_a_drain_ends_with_the_item_that_passes_its_bytes(sizes: list[int], most: int) -> None:
+    outbox: Outbox[int] = Outbox()
+    lane = outbox.open_lane("a")
+    lane.put_all([(size, size) for size in sizes])
+    while lane.waiting_bytes:
+        taken = [item for _, item in outbox.drain(max_bytes=most)]
+        assert sum(taken) > most or not lane.waiting_bytes
+        assert sum(taken[:-1]) <= most
+    assert lane.delivered == len(sizes)
+
+
+async def test_a_burst_keeps_the_bounds_and_wakes_the_reader_once() -> None:
+    outbox: Outbox[int] = Outbox()
+    outbox.bind(asyncio.get_running_loop())
+    lane = outbox.open_lane("a", Policy("queue", 5))
+    lane.put_all([(number, 10) for number in range(20)])
+    await asyncio.wait_for(outbox.wait(), 5)
+    assert _drained(outbox) == [("a", number) for number in range(15, 20)]
+    assert (lane.dropped, lane.dropped_bytes, lane.waiting_bytes) == (15, 150, 0)
 
 
 async def test_items_cross_from_a_thread_to_the_loop_without_loss() -> None:

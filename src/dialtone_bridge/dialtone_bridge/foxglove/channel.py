@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dialtone_bridge.foxglove.session import Session, Subscription
+from dialtone_bridge.foxglove.session import Message, Session, Subscription
 from dialtone_core.delivery import Policy, Priority
 
 _ids = itertools.count(1)
@@ -40,7 +40,7 @@ class ServerChannel:
         self.on_wanted = on_wanted
         self._about = (encoding, schema_name, schema, schema_encoding)
         self._latched = latched
-        self._last: tuple[bytes, int] | None = None
+        self._last: Message | None = None
         self._lock = threading.Lock()
         self._gone = (0, 0)
         self.subscribers: tuple[Subscription, ...] = ()
@@ -57,17 +57,17 @@ class ServerChannel:
             "schemaEncoding": schema_encoding,
         }
 
-    def put(self, payload: bytes, log_ns: int) -> None:
+    def put(self, burst: Sequence[Message]) -> None:
         """To every subscriber's own lane. What is latched waits for those to come."""
         now_ns = time.monotonic_ns()
         if self._latched:
             with self._lock:
-                self._last = (payload, log_ns)
+                self._last = burst[-1]
                 for each in self.subscribers:
-                    each.put(payload, log_ns, now_ns)
+                    each.put(burst, now_ns)
             return
         for each in self.subscribers:
-            each.put(payload, log_ns, now_ns)
+            each.put(burst, now_ns)
 
     def join(self, session: Session, subscription: int) -> None:
         """A client subscribed; it alone gets what is latched."""
@@ -75,7 +75,7 @@ class ServerChannel:
         with self._lock:
             first = not self.subscribers
             if self._last is not None:
-                made.put(*self._last, time.monotonic_ns())
+                made.put([self._last], time.monotonic_ns())
             self.subscribers = (*self.subscribers, made)
         if first:
             self.on_wanted(True)

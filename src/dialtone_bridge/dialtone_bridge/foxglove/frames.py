@@ -10,7 +10,8 @@ import json
 import math
 import struct
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -65,14 +66,13 @@ class FrameTransforms:
             on_wanted=on_wanted,
         )
 
-    def put(self, sample: Sample) -> None:
+    def put(self, burst: Sequence[Sample]) -> None:
         if not self.channel.subscribers:
             return
-        try:
-            made = transform_of_odometry(sample.payload)
-        except WireError:
-            return  # what is no odometry has no pose to show
-        self.channel.put(orjson.dumps(made), sample.receive_ns)
+        for sample in burst:
+            with suppress(WireError):  # what is no odometry has no pose to show
+                made = transform_of_odometry(sample.payload)
+                self.channel.put([(orjson.dumps(made), sample.receive_ns)])
 
 
 def transform_of_odometry(payload: bytes) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def static_channel(topic: str, urdf: str) -> ServerChannel:
         schema_encoding="jsonschema",
         latched=True,
     )
-    channel.put(orjson.dumps({"transforms": fixed_joints(urdf)}), 0)
+    channel.put([(orjson.dumps({"transforms": fixed_joints(urdf)}), 0)])
     return channel
 
 
@@ -158,5 +158,5 @@ def description_channel(topic: str, urdf: str) -> ServerChannel:
     """A latched ``std_msgs/msg/String`` with the URDF, as robot_state_publisher publishes it."""
     channel = ServerChannel(topic, "std_msgs/msg/String", "string data\n", latched=True)
     body = urdf.encode() + b"\0"
-    channel.put(b"\0\1\0\0" + struct.pack("<I", len(body)) + body, 0)
+    channel.put([(b"\0\1\0\0" + struct.pack("<I", len(body)) + body, 0)])
     return channel

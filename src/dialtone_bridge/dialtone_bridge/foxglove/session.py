@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from dialtone_bridge.foxglove.messages import Level
 from dialtone_core.delivery import Lane, Outbox, Policy, Priority
 from dialtone_core.errors import WireError
 
+#: Payload, and its log time in ns.
+Message = tuple[bytes, int]
 #: Subscription id (``_FRAME``: a whole frame), bytes, log time in ns, monotonic ns when put.
 Item = tuple[int, bytes, int, int]
 _FRAME = -1
@@ -47,8 +49,9 @@ class Subscription:
     quiet_s: int = 0
     stale: int = 0
 
-    def put(self, payload: bytes, log_ns: int, now_ns: int) -> None:
-        self.lane.put((self.id, payload, log_ns, now_ns), len(payload))
+    def put(self, burst: Sequence[Message], now_ns: int) -> None:
+        number = self.id
+        self.lane.put_all([((number, body, log_ns, now_ns), len(body)) for body, log_ns in burst])
 
     def dropped(self) -> int:
         return self.lane.dropped + self.stale
@@ -143,8 +146,10 @@ class Session:
             await asyncio.sleep(0)
 
     def _burst(self) -> Iterator[bytes]:
-        size, now_ns = 0, time.monotonic_ns()
-        for lane, (subscription, payload, log_ns, put_ns) in self.outbox.drain(_BURST):
+        now_ns = time.monotonic_ns()
+        for lane, (subscription, payload, log_ns, put_ns) in self.outbox.drain(
+            _BURST, _BURST_BYTES
+        ):
             if subscription == _FRAME:
                 yield payload
                 continue
@@ -155,9 +160,6 @@ class Session:
                 continue
             yield messages.message_head(subscription, log_ns, len(payload))
             yield payload
-            size += len(payload)
-            if size > _BURST_BYTES:
-                return
 
     def notice_drops(self) -> None:
         """Tell the client which topics lost messages; once a second."""

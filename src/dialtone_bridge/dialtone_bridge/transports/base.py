@@ -7,7 +7,7 @@ each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,9 +73,12 @@ class Log(Protocol):
 
 
 class Sink(Protocol):
-    """Takes the samples of one topic. Called from the source's thread; never blocks."""
+    """Takes the samples of one topic, a burst at a time.
 
-    def put(self, sample: Sample) -> None: ...
+    Called from the source's thread; never blocks.
+    """
+
+    def put(self, burst: Sequence[Sample]) -> None: ...
 
     def stats(self) -> SinkStats: ...
 

@@ -75,10 +75,10 @@ class FoxgloveSink:
             server.add(self.frames.channel)
         server.add(self.channel)
 
-    def put(self, sample: Sample) -> None:
-        self.channel.put(sample.payload, sample.receive_ns)
+    def put(self, burst: Sequence[Sample]) -> None:
+        self.channel.put([(each.payload, each.receive_ns) for each in burst])
         if self.frames is not None:
-            self.frames.put(sample)
+            self.frames.put(burst)
 
     def stats(self) -> SinkStats:
         channel = self.channel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Health, Inbound, SinkStats, Topic, Want
@@ -22,8 +23,8 @@ class MemorySink:
             topic.name, topic.route.policy, topic.route.priority
         )
 
-    def put(self, sample: Sample) -> None:
-        self.lane.put(sample, len(sample.payload))
+    def put(self, burst: Sequence[Sample]) -> None:
+        self.lane.put_all([(each, len(each.payload)) for each in burst])
 
     def stats(self) -> SinkStats:
         return SinkStats(self.lane.delivered, self.lane.dropped, len(self.lane))

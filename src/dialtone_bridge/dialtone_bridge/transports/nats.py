@@ -167,12 +167,10 @@ class NatsTransport:
         while True:
             await self._outbox.wait()
             waiting = 0
-            for lane, sample in self._outbox.drain():
+            for lane, sample in self._outbox.drain(max_bytes=_AHEAD_BYTES):
                 sink = self._sinks.get(lane)
                 if sink is not None:
                     waiting = self._send(sink, sample)
-                if waiting > _AHEAD_BYTES:
-                    break
             if waiting and self._telemetry is not None:
                 # Ahead of the socket by more than that, what waits stays in the lanes, where the
                 # routes' bounds and priorities hold.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dialtone_bridge.transports.base import SinkStats, Topic, Want
 from dialtone_core import wire
@@ -47,8 +47,8 @@ class NatsSink:
             topic.name, topic.route.policy, topic.route.priority
         )
 
-    def put(self, sample: Sample) -> None:
-        self.lane.put(sample, len(sample.payload))
+    def put(self, burst: Sequence[Sample]) -> None:
+        self.lane.put_all([(each, len(each.payload)) for each in burst])
 
     def stats(self) -> SinkStats:
         dropped = self.lane.dropped + self.failed
