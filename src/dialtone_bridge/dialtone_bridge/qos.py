@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 #: The publishers' history depth is not told over the wire (Fast DDS reports 0), so the reader's
 #: depth is what a burst may hold until the next drain.
-DEPTH = 1000
+DEPTH = 5000
 BULK_DEPTH = 32
 
 
