@@ -69,7 +69,7 @@ def reads(*buckets: str) -> tuple[str, ...]:
 def permissions(robot: str, role: str) -> Permissions:
     """What ``role`` (one of ``ROLES``) may do. Everyone may fire the e-stop.
 
-    Not on ``srv.teleop.estop``: who may publish there may clear it too, with a role that they claim.
+    Not on ``srv.teleop.estop``: who may publish there may clear it, with a role that they claim.
     """
     own = f"dt.{robot}"
     looks = (f"{own}.tlm.>", f"{own}.evt.>", "dt.*.evt.online", "dt.*.evt.offline", "_INBOX.>")

@@ -19,7 +19,7 @@ CONNECT = (
 
 
 def connected(identity: Identity = OTTO) -> NatsGuard:
-    guard = NatsGuard("rover", identity, "mine", "the servers")
+    guard = NatsGuard(identity, "mine", "the servers")
     line = CONNECT.replace(b"otto/3f2a", identity.operator.encode())
     guard.feed(line + b"\r\n")
     return guard
@@ -35,7 +35,7 @@ def pub(subject: str, body: object, headers: bytes = b"") -> bytes:
 
 
 def test_the_logins_credentials_become_the_roles() -> None:
-    guard = NatsGuard("rover", OTTO, "mine", "the servers")
+    guard = NatsGuard(OTTO, "mine", "the servers")
     out = guard.feed(CONNECT + b"\r\n")
     told = json.loads(out[len(b"CONNECT ") :])
     assert (told["user"], told["pass"]) == ("operator", "the servers")
@@ -56,7 +56,7 @@ def test_the_logins_credentials_become_the_roles() -> None:
     ],
 )
 def test_other_credentials_are_an_authorization_violation(line: bytes) -> None:
-    guard = NatsGuard("rover", OTTO, "mine", "the servers")
+    guard = NatsGuard(OTTO, "mine", "the servers")
     with pytest.raises(ProtocolError):
         guard.feed(line + b"\r\n")
     assert b"Authorization Violation" in guard.take_replies()
@@ -65,7 +65,7 @@ def test_other_credentials_are_an_authorization_violation(line: bytes) -> None:
 @pytest.mark.parametrize("line", [b"PING", b"PUB a 0\r\n", b"SUB a 1"])
 def test_nothing_comes_before_connect(line: bytes) -> None:
     with pytest.raises(ProtocolError):
-        NatsGuard("rover", OTTO, "mine", "x").feed(line + b"\r\n")
+        NatsGuard(OTTO, "mine", "x").feed(line + b"\r\n")
 
 
 def test_a_second_connect_ends_it() -> None:
@@ -78,43 +78,93 @@ def test_ones_own_name_passes_unchanged() -> None:
     assert connected().feed(data) == data
     data = pub("dt.rover.srv.teleop.lease.acquire", {"operator": "otto/3f2a", "role": "operator"})
     assert connected().feed(data) == data
+    data = pub("dt.rover.cmd.neck.command", {"data": "X50?operator=otto%2F3f2a"})
+    assert connected().feed(data) == data
+
+
+def sent(data: bytes) -> tuple[list[bytes], dict[str, object]]:
+    """The words of the one message's first line, and its JSON body; sizes must be right."""
+    line, rest = data.split(b"\r\n", 1)
+    words = line.split()
+    assert len(rest) == int(words[-1]) + 2
+    head = int(words[-2]) if words[0] == b"HPUB" else 0
+    body: dict[str, object] = json.loads(rest[head:-2])
+    return words, body
 
 
 @pytest.mark.parametrize(
     ("subject", "body"),
     [
         ("dt.rover.cmd.cmd_vel", {"linear": {}, "operator": "ada/1"}),
+        ("dt.other.cmd.cmd_vel", {"linear": {}, "operator": "ada/1"}),
+        ("dt.rover.cmd.neck.command", {"data": "X50?operator=ada%2F1"}),
+        ("dt.rover.cmd.neck.command", {"data": "X50?operator=otto%2F3f2a&operator=ada%2F1"}),
+        ("dt.rover.cmd.neck.attitude", {"header": {"frame_id": "base_link?operator=ada"}}),
+        ("dt.rover.cmd.neck.attitude", {"header": {"frame_id": "base_link?operator=ada&seq=x"}}),
+        ("dt.rover.srv.recorder.start", {"task": "x", "operator": "ada/1"}),
         ("dt.rover.srv.teleop.lease.acquire", {"operator": "ada/1"}),
         ("dt.rover.srv.teleop.lease.release", {"operator": "ada/1"}),
+        ("dt.other.srv.teleop.lease.release", {"operator": "ada/1"}),
         ("dt.rover.srv.teleop.lease.acquire", {"operator": "otto/3f2a", "role": "admin"}),
+        ("dt.other.srv.teleop.lease.acquire", {"role": "admin"}),
         ("dt.rover.srv.teleop.estop", {"active": True, "operator": ""}),
+        ("$JS.API.CONSUMER.CREATE.KV_x", {"config": {"deliver_subject": "dt.rover.cmd.cmd_vel"}}),
+        ("$JS.API.CONSUMER.CREATE.KV_x", [1]),
     ],
 )
 def test_anothers_name_or_role_is_refused_and_the_rest_goes_on(subject: str, body: object) -> None:
     guard = connected()
-    after = pub("dt.rover.cmd.cmd_vel", {"linear": {}})
+    after = pub("dt.rover.cmd.cmd_vel", {"linear": {}, "operator": "otto/3f2a"})
     assert guard.feed(pub(subject, body) + after) == after
     assert guard.take_replies() == (
         f"-ERR 'Permissions Violation for Publish to \"{subject}\"'\r\n".encode()
     )
 
 
-def test_anothers_name_in_a_header_is_refused() -> None:
+@pytest.mark.parametrize("robot", ["rover", "other"])
+def test_what_names_nobody_leaves_in_the_logins_own_name(robot: str) -> None:
     guard = connected()
-    for name in (b"Dt-Operator", b"dt-operator", b" DT-OPERATOR "):
-        forged = b"NATS/1.0\r\n" + name + b": ada/1\r\n\r\n"
+    _, body = sent(guard.feed(pub(f"dt.{robot}.cmd.cmd_vel", {"linear": {"x": 1}})))
+    assert body == {"linear": {"x": 1}, "operator": "otto/3f2a"}
+    words, body = sent(guard.feed(pub(f"dt.{robot}.srv.teleop.estop", {"active": False})))
+    assert body == {"active": False, "operator": "otto/3f2a", "role": "operator"}
+    assert words[0] == b"PUB"
+    guard.feed(
+        f"SUB _INBOX.a.* 1\r\nPUB dt.{robot}.srv.teleop.lease.acquire _INBOX.a.1 0".encode()
+    )
+    words, body = sent(guard.feed(b"\r\n\r\n"))
+    assert words[2] == b"_INBOX.a.1"
+    assert body == {"operator": "otto/3f2a", "role": "operator"}
+
+
+def test_an_answer_goes_to_an_inbox_and_nowhere_else() -> None:
+    guard = connected()
+    for reply in (b"dt.rover.cmd.cmd_vel", b"_INBOX", b"_INBOX.", b"x._INBOX.1"):
+        assert guard.feed(b"PUB dt.rover.srv.bridge.routes " + reply + b" 0\r\n\r\n") == b""
+    assert guard.refused == 4
+    asked = b"PUB dt.rover.srv.bridge.routes _INBOX.a.1 0\r\n\r\n"
+    assert guard.feed(asked) == asked
+
+
+def test_anothers_name_in_a_header_is_refused_and_so_is_one_that_cannot_be_read() -> None:
+    guard = connected()
+    for line in (b"Dt-Operator: ada/1", b"dt-operator:ada/1", b" DT-OPERATOR : ada/1",
+                 b"Dt-Encoding: cdr"):  # fmt: skip
+        forged = b"NATS/1.0\r\n" + line + b"\r\n\r\n"
         assert guard.feed(pub("dt.rover.cmd.cmd_vel", {"linear": {}}, forged)) == b""
-    honest = b"NATS/1.0\r\nDt-Operator: otto/3f2a\r\n\r\n"
-    data = pub("dt.rover.cmd.cmd_vel", {"linear": {}}, honest)
-    assert guard.feed(data) == data
+    honest = b"NATS/1.0\r\nDt-Operator: otto/3f2a\r\nDt-Encoding: json\r\n\r\n"
+    words, body = sent(guard.feed(pub("dt.rover.cmd.cmd_vel", {"linear": {}}, honest)))
+    assert words[0] == b"HPUB"
+    assert body["operator"] == "otto/3f2a"
 
 
 def test_a_viewer_fires_the_estop_and_never_clears_it() -> None:
     guard = connected(VERA)
-    fire = pub("dt.rover.srv.teleop.estop", {"active": True, "operator": "vera/77aa"})
-    assert guard.feed(fire) == fire
+    fire = pub("dt.rover.srv.teleop.estop.fire", {"operator": "vera/77aa"})
+    assert sent(guard.feed(fire))[1] == {"operator": "vera/77aa", "role": "viewer"}
     for active in (False, 0, None, "false"):
         assert guard.feed(pub("dt.rover.srv.teleop.estop", {"active": active})) == b""
+        assert guard.feed(pub("dt.other.srv.teleop.estop", {"active": active})) == b""
 
 
 @pytest.mark.parametrize("subject", [">", "*.>", "_INBOX.>", "_INBOX.*", "_INBOX.*.*", "_INBOX"])

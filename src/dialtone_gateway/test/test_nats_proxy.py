@@ -65,6 +65,10 @@ class Browser:
         await self.ws.send_bytes(data + b"PING\r\n")
         return await self.until(b"PONG\r\n")
 
+    async def publish(self, subject: str, body: object) -> bytes:
+        data = json.dumps(body).encode()
+        return await self.say(f"PUB {subject} {len(data)}\r\n".encode() + data + b"\r\n")
+
     async def until(self, end: bytes) -> bytes:
         async with timeout(5):
             while end not in self.text:
@@ -94,7 +98,9 @@ PUBLISH = {
     "dt.rover.srv.teleop.status": {"viewer", "operator", "admin"},
     "dt.rover.srv.recorder.status": {"viewer", "operator", "admin"},
     "dt.rover.srv.bridge.routes": {"viewer", "operator", "admin"},
-    "dt.rover.srv.teleop.estop": {"viewer", "operator", "admin"},
+    "dt.rover.srv.teleop.estop.fire": {"viewer", "operator", "admin"},
+    "dt.rover.srv.teleop.estop": {"operator", "admin"},
+    "dt.rover.srv.ros.teleop.estop": {"operator", "admin"},
     "dt.rover.srv.teleop.arm": {"operator", "admin"},
     "dt.rover.srv.teleop.lease.acquire": {"operator", "admin"},
     "dt.rover.srv.teleop.lease.force": {"admin"},
@@ -141,6 +147,51 @@ async def test_every_role_may_use_its_subjects_and_no_other(
         assert (b"Permissions Violation" not in said) == (role in roles), subject
 
 
+@pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
+async def test_the_server_itself_holds_each_role_to_its_subjects(robot: Any, role: str) -> None:
+    """As somebody who got hold of the role's password and goes round the gateway."""
+    access = NatsAccess.read("rover")
+    assert access is not None
+    heard: list[str] = []
+
+    async def note(message: Any) -> None:
+        heard.append(message.subject)
+
+    await robot.subscribe("dt.>", cb=note)
+    await robot.flush()
+    async with aiohttp.ClientSession() as http, http.ws_connect(access.websocket_url) as ws:
+        browser = Browser(ws, {})
+        connect = {"user": role, "pass": access.passwords[role], "verbose": False}
+        await browser.say(b"CONNECT " + json.dumps(connect).encode() + b"\r\n")
+        for subject, roles in PUBLISH.items():
+            if subject.startswith("_INBOX"):
+                continue  # the gateway's own rule
+            said = await browser.say(f"PUB {subject} 2\r\n{{}}\r\n".encode())
+            assert (b"Permissions Violation" not in said) == (role in roles), subject
+        for number, (subject, roles) in enumerate(SUBSCRIBE.items(), 1):
+            said = await browser.say(f"SUB {subject} {number}\r\n".encode())
+            may = role in roles or subject == "_INBOX.>"
+            assert (b"Permissions Violation" not in said) == may, subject
+    await robot.flush()
+    allowed = {each for each, roles in PUBLISH.items() if role in roles and each[:3] == "dt."}
+    assert set(heard) == allowed
+
+
+async def test_what_a_browser_asks_reaches_the_robot_in_its_own_name(lab: Any, robot: Any) -> None:
+    gateway = await lab.gateway()
+    otto = await browse(await lab.person(gateway, "otto"))
+    heard = await robot.subscribe("dt.*.srv.teleop.>")
+    await robot.flush()
+    await otto.publish("dt.rover.srv.teleop.lease.acquire", {"operator": "ada/1"})
+    await otto.publish("dt.rover.srv.teleop.lease.acquire", {"role": "admin"})
+    await otto.publish("dt.rover.srv.teleop.estop", {"active": False})
+    message = await heard.next_msg(5)
+    assert message.subject == "dt.rover.srv.teleop.estop"
+    assert json.loads(message.data) == {
+        "active": False, "operator": otto.me["operator"], "role": "operator",
+    }  # fmt: skip
+
+
 async def test_commands_and_telemetry_flow(lab: Any, robot: Any) -> None:
     gateway = await lab.gateway()
     otto = await lab.person(gateway, "otto")
@@ -148,9 +199,9 @@ async def test_commands_and_telemetry_flow(lab: Any, robot: Any) -> None:
     heard = await robot.subscribe("dt.rover.cmd.>")
     await robot.flush()
     assert b"-ERR" not in await browser.say(b"SUB dt.rover.tlm.odom 1\r\n")
-    body = json.dumps({"linear": {"x": 1}, "operator": browser.me["operator"]}).encode()
-    await browser.say(b"PUB dt.rover.cmd.cmd_vel %d\r\n%s\r\n" % (len(body), body))
-    assert (await heard.next_msg(5)).data == body
+    body = {"linear": {"x": 1}, "operator": browser.me["operator"]}
+    await browser.publish("dt.rover.cmd.cmd_vel", body)
+    assert json.loads((await heard.next_msg(5)).data) == body
     await robot.publish("dt.rover.tlm.odom", b"where")
     assert b"MSG dt.rover.tlm.odom 1 5" in await browser.until(b"where\r\n")
 

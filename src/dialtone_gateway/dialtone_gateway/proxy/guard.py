@@ -1,8 +1,8 @@
 """The client's side of the NATS protocol, looked at on its way through the gateway. Pure.
 
 The server's permissions say which subjects a role may use. They can't say that who sends
-``{"operator": "ada/3f2a"}`` is ada: here a login can only speak in its own name and with its own
-role, so that the lease is worth something. And ``_INBOX.>`` would overhear everybody's replies.
+``{"operator": "ada/3f2a"}`` is ada: here a login only speaks in its own name and role, so that the
+lease is worth something (``claims``). And ``_INBOX.>`` would overhear everybody's replies.
 
 Protocol: docs.nats.io/reference/reference-protocols/nats-protocol. A line ends with CR LF;
 ``PUB subject [reply] size`` and ``HPUB subject [reply] head size`` are followed by ``size`` bytes.
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
-from dialtone_gateway.roles import Identity, Role
+from dialtone_gateway.proxy.claims import answers_to_an_inbox, in_the_name_of
+from dialtone_gateway.roles import Identity
 
 _MOST_LINE = 4096
 _MOST_PAYLOAD = 256 * 1024
@@ -44,10 +44,7 @@ class NatsGuard:
     ``feed`` returns what goes on to the server; ``replies`` collects what goes back to the client.
     """
 
-    def __init__(self, robot: str, identity: Identity, secret: str, password: str) -> None:
-        self._commands = f"dt.{robot}.cmd."
-        self._services = f"dt.{robot}.srv."
-        self._teleop = f"dt.{robot}.srv.teleop."
+    def __init__(self, identity: Identity, secret: str, password: str) -> None:
         self._identity = identity
         self._secret = secret
         self._password = password
@@ -153,39 +150,22 @@ class NatsGuard:
             raise ProtocolError("a message that does not end where it says")
         headers = bytes(self._buffer[start : start + head])
         payload = bytes(self._buffer[start + head : start + size])
-        subject = words[1].decode("utf-8", "replace")
-        allowed = self._speaks_for_itself(subject, headers, payload)
-        if not allowed:
+        self._drop(start + size + 2, False)
+        signed = self._sign(words[1:-sizes], headers, payload)
+        if signed is None:
             self._refuse("Publish to", words[1])
-        self._drop(start + size + 2, allowed)
+        else:
+            counts = [b"%d" % head] if sizes == 2 else []
+            start_line = b" ".join([*words[:-sizes], *counts, b"%d" % (head + len(signed))])
+            self._out += b"\r\n".join((start_line, headers + signed, b""))
         return True
 
-    def _speaks_for_itself(self, subject: str, headers: bytes, payload: bytes) -> bool:
-        """Whether operator and role, where a command or request names them, are the login's."""
-        if not subject.startswith((self._commands, self._services)):
-            return True
-        for line in headers.split(b"\r\n"):
-            name, _, value = line.partition(b":")
-            if name.strip().lower() == b"dt-operator" and value.strip() != self._own:
-                return False
-        try:
-            body: Any = orjson.loads(payload) if payload else {}
-        except orjson.JSONDecodeError:
-            return True  # the receiver refuses it, and says why
-        if not isinstance(body, dict):
-            return True
-        if body.get("operator", self._identity.operator) != self._identity.operator:
-            return False
-        if not subject.startswith(self._teleop):
-            return True
-        if body.get("role", self._identity.role.text) != self._identity.role.text:
-            return False
-        clears = subject == f"{self._teleop}estop" and body.get("active", True) is not True
-        return not clears or self._identity.role >= Role.OPERATOR
-
-    @property
-    def _own(self) -> bytes:
-        return self._identity.operator.encode()
+    def _sign(self, names: list[bytes], headers: bytes, payload: bytes) -> bytes | None:
+        """The payload in the login's own name; ``names``: subject, and where an answer goes."""
+        if len(names) == 2 and not answers_to_an_inbox(names[1]):
+            return None
+        subject = names[0].decode("utf-8", "replace")
+        return in_the_name_of(self._identity, subject, headers, payload)
 
     def _refuse(self, what: str, subject: bytes) -> None:
         """As the server says it, so that a client shows it as a permission error."""

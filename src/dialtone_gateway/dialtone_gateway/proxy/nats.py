@@ -88,7 +88,7 @@ class NatsProxy:
         )
         if not ws.can_prepare(request).ok:
             return error(400, "this path is a WebSocket")
-        guard = NatsGuard(self._params.robot, identity, self._secret(identity), password)
+        guard = NatsGuard(identity, self._secret(identity), password)
         try:
             async with (
                 aiohttp.ClientSession() as http,
