@@ -15,10 +15,11 @@ from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from dialtone_core import __version__, natslink
+from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.wire import event_subject
 from dialtone_recorder.control import Recorder
-from dialtone_recorder.facts import MB, Limits
+from dialtone_recorder.facts import MB
 from dialtone_recorder.folder import open_directory, recover_in_background
 from dialtone_recorder.gate import Gate
 from dialtone_recorder.params import RecorderParams
@@ -28,17 +29,6 @@ from dialtone_recorder.ros_source import RosSource
 from dialtone_recorder.topics import TopicFilter
 from dialtone_ros.diagnostics import Diagnostics
 from dialtone_ros.runtime import run_async
-
-
-def _limits(params: RecorderParams) -> Limits:
-    return Limits(
-        fsync_period_s=params.fsync_period_s,
-        queue_messages=params.queue_messages,
-        queue_bytes=params.queue_mb * MB,
-        min_free_bytes=params.min_free_mb * MB,
-        split_bytes=params.split_mb * MB,
-        split_s=params.split_s,
-    )
 
 
 def _software() -> dict[str, Any]:
@@ -68,7 +58,7 @@ class RecorderNode:
             open_directory(params.directory),
             params.robot,
             RosSource(node, wanted, params.discovery_period_s, params.history_depth, gate),
-            _limits(params),
+            params.limits(),
             task=params.task,
             force=params.gate_force,
             software=_software(),
@@ -90,7 +80,7 @@ class RecorderNode:
             tasks.append(asyncio.create_task(self._serve()))
         try:
             if self._params.autostart:
-                await self.recorder.start({"force": True})
+                await self._autostart()
             await stop.wait()
         finally:
             for task in tasks:
@@ -99,6 +89,13 @@ class RecorderNode:
             await self.recorder.aclose(self._params.close_budget_s)
             if self._client is not None:
                 await self._client.close()
+
+    async def _autostart(self) -> None:
+        """Begin an episode; a robot whose disk is full is better driven than off the line."""
+        try:
+            await self.recorder.start({"force": True})
+        except DialtoneError as error:
+            self._node.get_logger().error(f"not recording: {error}")
 
     async def _serve(self) -> None:
         params = self._params

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dialtone_core.config import param
+from dialtone_recorder.facts import MB, Limits
 from dialtone_recorder.gate import GateRule
 
 
@@ -68,3 +69,14 @@ class RecorderParams:
         1.5, "how long the end of the node waits for the index of an episode",
         unit="s", minimum=0, maximum=60,
     )  # fmt: skip
+
+    def limits(self) -> Limits:
+        """What bounds the writing of an episode."""
+        return Limits(
+            fsync_period_s=self.fsync_period_s,
+            queue_messages=self.queue_messages,
+            queue_bytes=self.queue_mb * MB,
+            min_free_bytes=self.min_free_mb * MB,
+            split_bytes=self.split_mb * MB,
+            split_s=self.split_s,
+        )
