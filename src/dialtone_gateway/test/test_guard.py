@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialtone_core.natsaccess import new_seed, public_key
+from dialtone_core.natsauth import Login
 from dialtone_gateway.proxy.guard import NatsGuard, ProtocolError
 from dialtone_gateway.roles import Identity, Role
 
 OTTO = Identity("otto", Role.OPERATOR, "3f2a", 2e9)
 VERA = Identity("vera", Role.VIEWER, "77aa", 2e9)
+LOGIN = Login("operator", "the servers")
 CONNECT = (
     b'CONNECT {"user":"otto/3f2a","pass":"mine","verbose":false,"jwt":"x","tls_required":true}'
 )
 
 
 def connected(identity: Identity = OTTO) -> NatsGuard:
-    guard = NatsGuard(identity, "mine", "the servers")
+    guard = NatsGuard(identity, "mine", LOGIN)
     line = CONNECT.replace(b"otto/3f2a", identity.operator.encode())
     guard.feed(line + b"\r\n")
     return guard
@@ -35,12 +38,23 @@ def pub(subject: str, body: object, headers: bytes = b"") -> bytes:
 
 
 def test_the_logins_credentials_become_the_roles() -> None:
-    guard = NatsGuard(OTTO, "mine", "the servers")
+    guard = NatsGuard(OTTO, "mine", LOGIN)
     out = guard.feed(CONNECT + b"\r\n")
     told = json.loads(out[len(b"CONNECT ") :])
     assert (told["user"], told["pass"]) == ("operator", "the servers")
     assert "jwt" not in told
     assert told["tls_required"] is False
+
+
+def test_a_role_that_is_a_key_signs_the_servers_nonce() -> None:
+    seed = new_seed()
+    guard = NatsGuard(OTTO, "mine", Login(seed=seed))
+    guard.nonce = "once"
+    told = json.loads(guard.feed(CONNECT + b"\r\n")[len(b"CONNECT ") :])
+    assert told["nkey"] == public_key(seed)
+    assert told["sig"]
+    assert seed not in json.dumps(told)
+    assert "pass" not in told
 
 
 @pytest.mark.parametrize(
@@ -56,7 +70,7 @@ def test_the_logins_credentials_become_the_roles() -> None:
     ],
 )
 def test_other_credentials_are_an_authorization_violation(line: bytes) -> None:
-    guard = NatsGuard(OTTO, "mine", "the servers")
+    guard = NatsGuard(OTTO, "mine", LOGIN)
     with pytest.raises(ProtocolError):
         guard.feed(line + b"\r\n")
     assert b"Authorization Violation" in guard.take_replies()
@@ -65,7 +79,7 @@ def test_other_credentials_are_an_authorization_violation(line: bytes) -> None:
 @pytest.mark.parametrize("line", [b"PING", b"PUB a 0\r\n", b"SUB a 1"])
 def test_nothing_comes_before_connect(line: bytes) -> None:
     with pytest.raises(ProtocolError):
-        NatsGuard(OTTO, "mine", "x").feed(line + b"\r\n")
+        NatsGuard(OTTO, "mine", LOGIN).feed(line + b"\r\n")
 
 
 def test_a_second_connect_ends_it() -> None:

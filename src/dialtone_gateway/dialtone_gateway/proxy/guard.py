@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import orjson
 
+from dialtone_core.natsauth import Login
 from dialtone_gateway.proxy.claims import answers_to_an_inbox, in_the_name_of
 from dialtone_gateway.roles import Identity
 
@@ -40,14 +41,16 @@ class ProtocolError(ValueError):
 class NatsGuard:
     """One browser's connection.
 
-    ``secret`` is what it must say as password, ``password`` what the server wants of its role.
+    ``secret`` is what it must say as password; ``login`` is who it is to the server, which wants
+    ``nonce`` signed by one that is a key.
     ``feed`` returns what goes on to the server; ``replies`` collects what goes back to the client.
     """
 
-    def __init__(self, identity: Identity, secret: str, password: str) -> None:
+    def __init__(self, identity: Identity, secret: str, login: Login) -> None:
         self._identity = identity
         self._secret = secret
-        self._password = password
+        self._login = login
+        self.nonce = ""
         self._buffer = bytearray()
         self._out = bytearray()
         self.replies = bytearray()
@@ -113,8 +116,7 @@ class NatsGuard:
         made = {key: told[key] for key in _CONNECT_FIELDS if key in told}
         made |= {
             "name": f"browser of {self._identity.operator}",
-            "user": self._identity.role.text,
-            "pass": self._password,
+            **self._login.hello(self.nonce),
             "tls_required": False,
         }
         self._out += b"CONNECT " + orjson.dumps(made) + b"\r\n"

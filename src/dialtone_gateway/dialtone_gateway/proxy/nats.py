@@ -11,12 +11,16 @@ import hashlib
 import hmac
 import logging
 import os
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 from aiohttp import web
 
-from dialtone_core.natsaccess import NatsAccess
+from dialtone_core.natsaccess import ROLES, NatsAccess
+from dialtone_core.natsauth import Login, read_login, tls_context
 from dialtone_gateway.auth.middleware import IDENTITY, error
 from dialtone_gateway.auth.tokens import Connections
 from dialtone_gateway.auth.who import Who
@@ -27,7 +31,15 @@ from dialtone_gateway.roles import Identity, Role
 from dialtone_gateway.routes import STRING, Route, obj
 
 LOG = logging.getLogger("gateway")
-_CONNECT_S = 3.0
+_INFO_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server's WebSocket listener, and as whom each role comes in there."""
+
+    url: str
+    logins: dict[str, Login] = field(repr=False)
 
 
 class NatsProxy:
@@ -62,7 +74,7 @@ class NatsProxy:
 
     async def credentials(self, request: web.Request) -> web.Response:
         identity = request[IDENTITY]
-        if await asyncio.to_thread(self._access) is None:
+        if await asyncio.to_thread(self._server) is None:
             return error(503, _NO_LISTENER)
         secret = self._secret(identity)
         return web.json_response(
@@ -79,30 +91,32 @@ class NatsProxy:
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         identity = request[IDENTITY]
-        access = await asyncio.to_thread(self._access)
-        password = access.passwords.get(identity.role.text) if access is not None else None
-        if access is None or password is None:
+        server = await asyncio.to_thread(self._server)
+        login = server.logins.get(identity.role.text) if server is not None else None
+        if server is None or login is None:
             return error(503, _NO_LISTENER)
         ws = web.WebSocketResponse(
             compress=False, max_msg_size=512 * 1024, heartbeat=15, timeout=1.0
         )
         if not ws.can_prepare(request).ok:
             return error(400, "this path is a WebSocket")
-        guard = NatsGuard(identity, self._secret(identity), password)
+        guard = NatsGuard(identity, self._secret(identity), login)
         try:
             async with (
                 aiohttp.ClientSession() as http,
                 http.ws_connect(
-                    access.websocket_url,
+                    server.url,
                     compress=0,
                     max_msg_size=0,
+                    ssl=tls_context(server.url) or True,
                     timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
                 ) as upstream,
             ):
+                hello = await _hello(upstream, guard)
                 await ws.prepare(request)
-                await self._serve(request, ws, upstream, guard)
-        except (aiohttp.ClientError, OSError) as raised:
-            LOG.warning("no NATS at %s (%s)", access.websocket_url, raised)
+                await self._serve(request, ws, upstream, guard, hello)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as raised:
+            LOG.warning("no NATS at %s (%s)", server.url, raised or type(raised).__name__)
             if not ws.prepared:
                 return error(503, "the robot's NATS server does not answer")
         return ws
@@ -113,8 +127,10 @@ class NatsProxy:
         ws: web.WebSocketResponse,
         upstream: aiohttp.ClientWebSocketResponse[Any],
         guard: NatsGuard,
+        hello: bytes,
     ) -> None:
         outflow = Outflow(ws)
+        outflow.put(hello)
         transport: Any = request.transport
         address = self._who.address(request)
         with self._connections.hold(request[IDENTITY], address, transport.abort):
@@ -129,19 +145,41 @@ class NatsProxy:
         text = f"nats {identity.kind} {identity.operator} {identity.role.text}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
-    def _access(self) -> NatsAccess | None:
-        """The embedded server's, or of another one that params and environment name."""
-        if not self._params.nats_ws_url:
-            return NatsAccess.read(self._params.robot)
-        found = {role: os.environ.get(f"DIALTONE_NATS_{role.upper()}", "") for role in _ROLES}
-        return NatsAccess(self._params.nats_ws_url, {r: p for r, p in found.items() if p})
+    def _server(self) -> _Server | None:
+        """The embedded server's, or that of another one that params and environment name."""
+        url = self._params.nats_ws_url
+        if url:
+            told = {role: os.environ.get(f"DIALTONE_NATS_{role.upper()}", "") for role in ROLES}
+            return _Server(url, {role: _login(role, each) for role, each in told.items() if each})
+        access = NatsAccess.read(self._params.robot)
+        if access is None:
+            return None
+        found = {role: Login(role, password) for role, password in access.passwords.items()}
+        return _Server(access.websocket_url, found)
 
 
-_ROLES = ("viewer", "operator", "admin")
 _NO_LISTENER = (
     "the NATS server has no WebSocket listener that the gateway knows; "
     "run the embedded server, or set nats_ws_url and DIALTONE_NATS_VIEWER, _OPERATOR and _ADMIN"
 )
+
+
+def _login(role: str, told: str) -> Login:
+    """A path is a file with credentials, anything else the password of the user ``role``."""
+    return read_login(Path(told)) if told.startswith("/") else Login(role, told)
+
+
+async def _hello(upstream: aiohttp.ClientWebSocketResponse[Any], guard: NatsGuard) -> bytes:
+    """The server's INFO, with the nonce that a key signs; raises where it sends none."""
+    message = await upstream.receive(_INFO_S)
+    hello = message.data
+    if not isinstance(hello, bytes) or not hello.startswith(b"INFO "):
+        raise aiohttp.ClientError("this is no NATS server")
+    try:
+        guard.nonce = str(orjson.loads(hello[5:].split(b"\r\n")[0]).get("nonce", ""))
+    except (orjson.JSONDecodeError, AttributeError):
+        raise aiohttp.ClientError("its INFO is not understood") from None
+    return hello
 
 
 async def _copy_up(
