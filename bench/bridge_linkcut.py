@@ -27,6 +27,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
+from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.durable import stream_name
 from dialtone_bridge.hub import HubManager, HubSettings, Members, write_config
 from dialtone_bridge.jetstream import JetStreamError, ask
@@ -46,49 +47,6 @@ _PADDING = "x" * 1000
 #: Before the cut and after it, so that the line carries the counter on both sides of it.
 _LEAD_S, _TAIL_S = 3.0, 3.0
 _PLAIN = "plain.counter"
-
-
-class Line:
-    """A TCP line that can be cut."""
-
-    def __init__(self, to_port: int) -> None:
-        (self.port,) = free_ports(1)
-        self._to_port = to_port
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[Any]] = set()
-
-    async def up(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._links):
-            task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        other: asyncio.StreamWriter | None = None
-        try:
-            far, other = await asyncio.open_connection("127.0.0.1", self._to_port)
-            await asyncio.gather(_pump(reader, other), _pump(far, writer))
-        except (OSError, asyncio.CancelledError):
-            return
-        finally:
-            self._links.discard(task)
-            for each in (writer, other):
-                if each is not None:
-                    each.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    raise ConnectionResetError
 
 
 @dataclass
@@ -167,7 +125,7 @@ async def _cut(stack: ExitStack, home: Path, seconds: float) -> Figures:
     _start(stack, str(find_binary()), "--config", str(config))
     url = f"nats://127.0.0.1:{port}"
     await _until(lambda: _true(not is_free(port)))
-    leaf, plain = Line(leaf_port), Line(port)
+    leaf, plain = CuttableLine(leaf_port), CuttableLine(port)
     await leaf.up()
     await plain.up()
     manager = asyncio.create_task(HubManager(settings, url, lambda _: None).run(Path(admin)))
@@ -204,7 +162,12 @@ def _start_robot(stack: ExitStack, port: int, leaf_port: int, key: Path) -> None
 
 
 async def _measure(
-    stack: ExitStack, client: Client, straight: Client, leaf: Line, plain: Line, seconds: float
+    stack: ExitStack,
+    client: Client,
+    straight: Client,
+    leaf: CuttableLine,
+    plain: CuttableLine,
+    seconds: float,
 ) -> Figures:
     total = round(RATE_HZ * (_LEAD_S + seconds + _TAIL_S))
     heard: set[bytes] = set()

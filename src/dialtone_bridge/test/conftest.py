@@ -11,12 +11,13 @@ import nats
 import pytest
 import pytest_asyncio
 
-from dialtone_core.aio import timeout
+from dialtone_core.aio import end_task, timeout
 from dialtone_core.natslink import connect
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bridge_rig import Peer, Rig
+from hub_rig import Hub
 
 
 @pytest.fixture
@@ -48,3 +49,12 @@ async def client(rig: Rig) -> AsyncIterator[nats.NATS]:
         await up.wait()
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture
+async def hub(rig: Rig) -> AsyncIterator[Hub]:
+    """A hub that lets the rig's robot in, with its manager."""
+    made = Hub(rig)
+    managing = asyncio.create_task(made.manage())
+    yield made
+    await end_task(managing)

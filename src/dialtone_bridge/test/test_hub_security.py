@@ -1,0 +1,147 @@
+"""A robot speaks under its own name only, whatever runs on it: the hub, told lies by a leaf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats
+import nats.errors
+import orjson
+import pytest
+import pytest_asyncio
+from bridge_rig import Rig, until
+from hub_rig import Hub
+
+from dialtone_core.aio import timeout
+from dialtone_core.natsauth import Login
+from dialtone_core.natslink import connect
+from dialtone_core.ports import is_free
+
+#: Longer than the hub takes for anything here, on a machine with much else to do.
+_PATIENCE_S = 20.0
+
+
+class RudeLeaf:
+    """A leaf node that keeps to no permission that it is told; with the robot's key."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.heard: list[bytes] = []
+
+    async def say(self, *lines: bytes) -> None:
+        """Send ``lines``; returns when the hub has answered or hung up."""
+        try:
+            self._writer.write(b"".join(line + b"\r\n" for line in (*lines, b"PING")))
+            await self.listen(b"PONG")
+        except ConnectionError:
+            return
+
+    async def listen(self, until_seen: bytes) -> None:
+        async with timeout(_PATIENCE_S):
+            while line := await self._reader.readline():
+                self.heard.append(line)
+                if line.startswith(until_seen):
+                    return
+
+
+@asynccontextmanager
+async def rude_leaf(hub: Hub) -> AsyncIterator[RudeLeaf]:
+    async with timeout(_PATIENCE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", hub.leaf_port)
+        info = orjson.loads((await reader.readline()).removeprefix(b"INFO "))
+    login = Login(seed=hub.key.read_text(encoding="ascii").strip())
+    hello = {"name": "rude", "server_id": "rude", "headers": True, "proto": 1}
+    writer.write(b"CONNECT " + orjson.dumps({**hello, **login.hello(info["nonce"])}) + b"\r\n")
+    leaf = RudeLeaf(reader, writer)
+    try:
+        await leaf.say()
+        yield leaf
+    finally:
+        writer.transport.abort()
+
+
+@pytest_asyncio.fixture
+async def ear(hub: Hub) -> AsyncIterator[nats.NATS]:
+    """Somebody at the hub who may hear and say everything."""
+    await until(lambda: not is_free(hub.port) and not is_free(hub.leaf_port))
+    made = await connect(hub.url, "ear", credentials=hub.admin)
+    await until(lambda: made.is_connected)
+    yield made
+    await made.close()
+
+
+async def test_what_a_robot_says_in_anothers_name_reaches_nobody(
+    rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    heard = await ear.subscribe("dt.>")
+    await ear.flush(timeout=10)
+    lies = ["cmd.cmd_vel", "tlm.odom", "evt.online", "evt.presence", "srv.teleop.arm"]
+    for lie in lies:
+        async with rude_leaf(hub) as leaf:
+            await leaf.say(f"LMSG dt.victim.{lie} 2\r\n{{}}".encode())
+    async with rude_leaf(hub) as leaf:
+        await leaf.say(f"LMSG dt.{rig.robot}.cmd.cmd_vel 2\r\n{{}}".encode())  # not even its own
+    async with rude_leaf(hub) as leaf:
+        await leaf.say(f"LMSG dt.{rig.robot}.evt.truth 2\r\n{{}}".encode())
+        subjects = [(await heard.next_msg(timeout=_PATIENCE_S)).subject]
+    with contextlib.suppress(nats.errors.TimeoutError):
+        while True:
+            subjects.append((await heard.next_msg(timeout=0.1)).subject)
+    assert subjects == [f"dt.{rig.robot}.evt.truth"]
+
+
+@pytest.mark.parametrize("wanted", ["dt.victim.cmd.>", "dt.*.cmd.cmd_vel", "dt.>", ">"])
+async def test_a_robot_hears_its_own_commands_and_no_others(
+    rig: Rig, hub: Hub, ear: nats.NATS, wanted: str
+) -> None:
+    own = f"dt.{rig.robot}.cmd.cmd_vel"
+    async with rude_leaf(hub) as leaf:
+        await leaf.say(f"LS+ {wanted}".encode())
+        await ear.publish("dt.victim.cmd.cmd_vel", b"secret")
+        await ear.flush(timeout=10)
+        await leaf.say()
+        assert not any(b"secret" in line for line in leaf.heard)
+    async with rude_leaf(hub) as leaf:
+        await leaf.say(f"LS+ {own}".encode())
+        await ear.publish("dt.victim.cmd.cmd_vel", b"secret")
+        await ear.publish(own, b"mine")
+        await leaf.listen(b"mine")
+        assert not any(b"secret" in line for line in leaf.heard)
+
+
+async def test_a_robots_own_server_passes_on_its_words_and_no_others(
+    rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    heard = await ear.subscribe("dt.*.evt.>")
+    await ear.flush(timeout=10)
+    address = f"nats://127.0.0.1:{hub.leaf_port}"
+    rig.start_server("--open-loopback", "--hub", address, "--hub-credentials", str(hub.key))
+    await until(lambda: not is_free(rig.port))
+    mouth = await connect(rig.nats_url, "mouth")
+    subjects: list[str] = []
+    async with timeout(_PATIENCE_S):
+        while not subjects:
+            await mouth.publish("dt.victim.evt.online", b"{}")
+            await mouth.publish(f"dt.{rig.robot}.evt.online", b"{}")
+            with contextlib.suppress(nats.errors.TimeoutError):
+                subjects.append((await heard.next_msg(timeout=0.2)).subject)
+    assert set(subjects) == {f"dt.{rig.robot}.evt.online"}
+    await mouth.close()
+
+
+async def test_a_robots_key_opens_no_door_but_that_of_robots(hub: Hub, ear: nats.NATS) -> None:
+    with pytest.raises((nats.errors.Error, OSError)):
+        await nats.connect(
+            hub.url,
+            nkeys_seed=str(hub.key),
+            allow_reconnect=False,
+            connect_timeout=10,
+            error_cb=_ignore,
+        )
+
+
+async def _ignore(_: Exception) -> None:
+    """What is said of it is in the exception."""
