@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from dialtone_bridge.jetstream import NS_PER_S, JetStreamError, ask, ensure_stream
 from dialtone_bridge.transports.base import Log
 from dialtone_bridge.transports.nats_sink import NatsSink
+from dialtone_core.aio import end_if_cancelled, timeout
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
 from dialtone_core.natslink import flush_frames, publish_request
@@ -96,6 +97,7 @@ class DurableSender:
         """Store what the lanes hold until cancelled."""
         await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
         while True:
+            end_if_cancelled()
             await self.outbox.wait()
             if not client.is_connected or not await self._prepare(client):
                 await asyncio.sleep(0.2)
@@ -194,10 +196,12 @@ class DurableSender:
     async def _until_acked(self, client: Client) -> None:
         """Wait for the whole window, giving again in order what nobody acknowledged in time."""
         while self._unacked:
+            end_if_cancelled()
             self._acked.clear()
             before = len(self._unacked)
             try:
-                await asyncio.wait_for(self._acked.wait(), _AGAIN_S)
+                async with timeout(_AGAIN_S):
+                    await self._acked.wait()
             except asyncio.TimeoutError:
                 if len(self._unacked) == before and client.is_connected:
                     self.repeated += before

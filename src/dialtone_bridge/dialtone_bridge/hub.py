@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 
 from dialtone_bridge.durable import CONSUMER, deliver_subject, stream_name
 from dialtone_bridge.jetstream import NS_PER_S, JetStreamError, bucket, ensure_stream
+from dialtone_core.aio import end_if_cancelled
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.natsaccess import PRESENCE, Permissions, new_seed, public_key, reads
@@ -231,6 +232,7 @@ class HubManager:
             made = False
             while True:
                 made = made or await self._make_bucket(client)
+                end_if_cancelled()
                 await asyncio.sleep(1 if not made else 3600)
         finally:
             await client.close()

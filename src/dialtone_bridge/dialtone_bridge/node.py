@@ -21,7 +21,7 @@ from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.base import Transport
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
-from dialtone_core.aio import TaskGroup
+from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
 from dialtone_ros.runtime import run_async
@@ -94,7 +94,7 @@ class Bridge:
             tasks.append(group.create_task(self._announce()))
             await stop.wait()
             for task in tasks:
-                task.cancel()
+                await end_task(task)
 
     def _offer_services(self) -> None:
         if self._foxglove is not None and not self._params.read_only:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from dialtone_bridge.transports.base import Topic, Transport
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
 from dialtone_bridge.transports.memory import MemoryTransport
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core.aio import end_task
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.errors import WireError
 from dialtone_core.natslink import connect
@@ -215,9 +216,7 @@ async def line(kind: str, rig: Rig, **routes: RouteParams) -> AsyncIterator[Line
                 await until(lambda: transport.health().values["interest"] == "watched")
             yield Line(transport, exchange, feed, inbox, client)
     finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        await end_task(running)
         await transport.aclose()
         await transport.aclose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 if sys.version_info >= (3, 11):
     from asyncio import TaskGroup, timeout
@@ -11,7 +12,9 @@ else:
     from async_timeout import timeout
     from taskgroup import TaskGroup
 
-__all__ = ["TaskGroup", "end_if_cancelled", "timeout"]
+__all__ = ["TaskGroup", "end_if_cancelled", "end_task", "timeout"]
+
+_AGAIN_S = 0.5
 
 
 def end_if_cancelled() -> None:
@@ -23,3 +26,13 @@ def end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and getattr(task, "cancelling", int)():
         raise asyncio.CancelledError
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task`` and wait until it is over, again where a library swallowed that.
+
+    What it raised is not raised here; ask the task.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN_S)

@@ -16,6 +16,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service
 from nats.protocol.command import sub_cmd
 
+from dialtone_core.aio import end_task
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natsauth import check_url, find_login, tls_context
 from dialtone_core.wire import service_subject
@@ -185,8 +186,7 @@ async def _first_of(
 
     async def close_all() -> None:
         if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+            await end_task(task)
             client.hang_up()
         # In a task of its own: where the library is in the middle of reconnecting, its close ends
         # with the cancellation of that, which is not the caller's.

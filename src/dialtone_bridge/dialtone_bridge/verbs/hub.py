@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from dialtone_core.aio import end_task
 from dialtone_core.cli import console
 from dialtone_core.errors import DialtoneError
 
@@ -86,7 +87,7 @@ async def _serve(process: subprocess.Popen[bytes], managing: Coroutine[Any, Any,
         process.terminate()
         await ended
         for task in tasks:
-            task.cancel()
+            await end_task(task)
     return 0 if asked else process.returncode
 
 
