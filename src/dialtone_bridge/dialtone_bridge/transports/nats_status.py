@@ -23,6 +23,8 @@ from dialtone_core.aio import end_if_cancelled, timeout
 from dialtone_core.natsaccess import PRESENCE, last_bucket
 
 PERIOD_S = 5.0
+#: A link to a hub comes up a moment after that to our own server: say the first words again soon.
+_EAGER_S, _EAGER_TIMES = 0.5, 6
 TTL_S = 15.0
 _PING_S = 2.0
 #: What the newest messages of a robot may take; the embedded server gives memory 64 MB.
@@ -51,10 +53,12 @@ class Status:
         self._asked: dict[int, float] = {}
         self._last_hub_s = 0.0
         self._poke = asyncio.Event()
+        self._eager = _EAGER_TIMES
 
     def poke(self) -> None:
         """Say it now: the link is back."""
         self.jetstream = "unknown"
+        self._eager = _EAGER_TIMES
         self._poke.set()
 
     def hurry(self) -> None:
@@ -78,7 +82,8 @@ class Status:
                 self.rtt_ms, fresh = None, True
             end_if_cancelled()
             try:
-                async with timeout(PERIOD_S):
+                async with timeout(_EAGER_S if self._eager else PERIOD_S):
+                    self._eager = max(self._eager - 1, 0)
                     await self._poke.wait()
                 fresh = fresh or self.jetstream == "unknown"
             except asyncio.TimeoutError:
