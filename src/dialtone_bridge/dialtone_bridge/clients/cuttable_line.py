@@ -46,8 +46,8 @@ class CuttableLine:
         try:
             far, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
             await self._carry(reader, writer, far, far_writer)
-        except OSError:
-            return
+        except (OSError, asyncio.CancelledError):
+            return  # cut; asyncio before 3.12 reports a handler that ends cancelled as an error
         finally:
             self._links.discard(task)
             for each in (writer, far_writer):
