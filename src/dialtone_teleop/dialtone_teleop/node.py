@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-
 from rclpy.node import Node
 
 from dialtone_core.clock import SystemClock
 from dialtone_core.paths import state_dir
 from dialtone_ros.diagnostics import Diagnostics
 from dialtone_ros.runtime import run
+from dialtone_teleop import urgency
 from dialtone_teleop.actuators.base import WithTopics
 from dialtone_teleop.actuators.registry import make_actuator
 from dialtone_teleop.control import Control
@@ -28,9 +26,6 @@ from dialtone_teleop.ros_io import (
     link_report,
 )
 from dialtone_teleop.ros_telemetry import TelemetryPublisher
-
-#: Threads inherit it; root or CAP_SYS_NICE (systemd: ``Nice=``) may go below 0.
-_NICE = -10
 
 
 class Teleop:
@@ -63,6 +58,7 @@ class Teleop:
         self._actuator.open(self._telemetry.publish, self._log)
         self._engine.start()
         self._inputs = CommandInputs(node, params, self._engine, clock)
+        urgency.settle()
 
     def close(self) -> None:
         """Zeros first, while the line still works; then the line."""
@@ -103,14 +99,8 @@ class Teleop:
             self._logger.info(line)
 
 
-def _hurry() -> None:
-    """Go before cameras and encoders where we may: a stop must not wait for a picture."""
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-
-
 def main() -> None:
-    _hurry()
+    urgency.prepare()
     run("teleop", TeleopParams, Teleop)
 
 

@@ -28,6 +28,7 @@ from dialtone_teleop.params import (
     SourceParams,
     TeleopParams,
 )
+from dialtone_teleop.urgency import scheduling
 
 #: A state that is not published more often than this (s) even when it changes.
 _STATE_PERIOD_S = 0.5
@@ -272,4 +273,5 @@ def commands_report(engine: Engine) -> Report:
         found = measured.at((50, 95, 99))
         if found is not None:
             values |= {f"{name}_p{p}_ms": v for p, v in zip((50, 95, 99), found, strict=True)}
+    values["scheduling"] = scheduling()
     return Report(Level.OK, " ".join(pipeline.reasons) or "driving", values)

@@ -201,6 +201,11 @@ def test_a_command_reaches_the_vehicle_in_its_frame_with_its_signs(rig: Rig) -> 
     assert setpoint.yaw_rate == pytest.approx(-0.5, abs=1e-6)
 
 
+def test_a_frozen_listener_has_no_lock_that_the_node_could_wait_for(rig: Rig) -> None:
+    maps = Path(f"/proc/{rig.process.pid}/maps").read_text()
+    assert "/dev/shm/fast" not in maps, "no shared memory of Fast DDS is open"
+
+
 def test_silence_sends_zeros_within_300_ms_for_a_second_and_then_nothing(rig: Rig) -> None:
     last = rig.desk.drive_for(0.5, 0.4)
     until("a stop", lambda: [at for at, m in rig.vehicle.setpoints if m.vx == 0])
