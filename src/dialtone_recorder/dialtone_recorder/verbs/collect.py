@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -18,6 +19,8 @@ from dialtone_core.paths import RobotFile
 from dialtone_recorder.keys import Keys, open_keys
 
 _TICK_S = 0.05
+#: What ends a wait, whatever is waited for: Enter, and quitting.
+_GO_ON = ("\n", "\r", "q")
 HELP = "Enter: end now   f: failed   r: record again   q: stop collecting"
 
 
@@ -68,52 +71,79 @@ class Collection:
 
         self._client = await connect(self._url, "collect", credentials=self._credentials)
         made = 0
-        recording = False
         try:
             console.print(HELP, highlight=False, markup=False)
             while made < episodes:
                 what = f"episode {made + 1} of {episodes}"
-                if await self._wait(f"{what}: get ready", 3.0 if reset_s else 0.0) == "q":
+                if await self._wait(f"{what}: get ready", 3.0 if reset_s else 0.0, _GO_ON) == "q":
                     break
-                started = await self._ask("start", labels)
-                recording = True
-                self._cue("go")
-                key = await self._wait(f"{what}: recording", length_s)
-                recording = False
-                if key == "r":
-                    await self._ask("discard", {})
-                    self._cue("again")
-                else:
-                    outcome = "fail" if key == "f" else "success"
-                    stopped = await self._ask("stop", {"outcome": outcome})
-                    console.print(
-                        f"{started['episode']}: {stopped['messages']} messages, "
-                        f"{stopped['lost']} lost, {outcome}", highlight=False, markup=False,
-                    )  # fmt: skip
-                    self._cue("stop")
-                    made += 1
+                name, key = await self._record(what, labels, length_s)
+                made += bool(name)
                 if key == "q" or made == episodes:
                     break
-                if await self._wait("put things back", reset_s) == "q":
+                if await self._put_back(name, reset_s) == "q":
                     break
         finally:
-            if recording:
-                await self._ask("stop", {})
             await self._client.close()
         return made
 
-    async def _wait(self, what: str, length_s: float) -> str:
-        """Show ``what`` and a bar for so long; returns the key that ended it, or ""."""
+    async def _record(self, what: str, labels: dict[str, Any], length_s: float) -> tuple[str, str]:
+        """One episode: its name, "" where it was thrown away, and the key that ended it."""
+        started = await self._ask("start", labels)
+        recording = True
+        try:
+            self._cue("go")
+            key = await self._wait(f"{what}: recording", length_s, (*_GO_ON, "f", "r"))
+            recording = False
+            if key == "r":
+                await self._ask("discard", {})
+                self._cue("again")
+                return "", key
+            outcome = "fail" if key == "f" else "success"
+            stopped = await self._ask("stop", {"outcome": outcome})
+        finally:
+            if recording:
+                await self._ask("stop", {})
+        console.print(
+            f"{started['episode']}: {stopped['messages']} messages, "
+            f"{stopped['lost']} lost, {outcome}", highlight=False, markup=False,
+        )  # fmt: skip
+        self._cue("stop")
+        return str(started["episode"]), key
+
+    async def _put_back(self, name: str, reset_s: float) -> str:
+        """The time between two episodes; a judgement that comes too late is not swallowed."""
+        ends_s = time.monotonic() + reset_s
+        while True:
+            left_s = max(0.0, ends_s - time.monotonic())
+            key = await self._wait("put things back", left_s, (*_GO_ON, "f", "r"))
+            if key not in ("f", "r"):
+                return key
+            mend = f"label {name} --outcome fail" if key == "f" else f"rm {name}"
+            if name:
+                console.print(
+                    f"too late for {key}: {name} had ended; dialtone episodes {mend}",
+                    highlight=False, markup=False, soft_wrap=True,
+                )  # fmt: skip
+
+    async def _wait(self, what: str, length_s: float, wanted: Sequence[str]) -> str:
+        """Show ``what`` and a bar for so long; returns the key of ``wanted`` that ended it, or "".
+
+        The last look at the keys comes after the time is over: one that was pressed before on a
+        machine too busy to notice counts.
+        """
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         began_s = time.monotonic()
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=length_s)
-            while (passed_s := time.monotonic() - began_s) < length_s:
-                bar.update(task, completed=passed_s)
-                key = await asyncio.to_thread(self._keys.get, min(_TICK_S, length_s - passed_s))
-                if key in ("\n", "\r", "f", "r", "q"):
+            while True:
+                left_s = length_s - (time.monotonic() - began_s)
+                bar.update(task, completed=length_s - left_s)
+                key = await asyncio.to_thread(self._keys.get, min(_TICK_S, max(0.0, left_s)))
+                if key in wanted:
                     return key
-        return ""
+                if left_s <= 0 and not key:
+                    return ""
 
     async def _ask(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
         from nats.errors import NoRespondersError, TimeoutError
