@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from dialtone_core.cli import fail
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.natsaccess import NatsAccess, NatsKeys
@@ -217,6 +216,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             hub=hub,
         )
     except DialtoneError as error:
+        from dialtone_core.cli import fail  # the bridge, too, imports us, and no terminal library
+
         fail(error)
         sys.exit(error.exit_code)
     follow_parent()
