@@ -10,9 +10,9 @@ FLUSH_BYTES = 1 << 20
 
 
 class AppendFile:
-    """What ``mcap.writer.Writer`` writes into.
+    """Where an episode's records go while it is recorded.
 
-    Each ``write`` is one or more *whole* records, so the file ends at a record's end after every
+    Each ``append`` is one or more *whole* records, so the file ends at a record's end after every
     ``flush``: a flush that fails halfway (disk full) is cut back to where it began. One thread.
     """
 
@@ -25,14 +25,12 @@ class AppendFile:
         self._written = 0
         self._synced = 0
 
-    def write(self, data: bytes) -> int:
-        """Keep ``data`` for the next flush, flushing when enough waits."""
-        if data:
-            self._waiting.append(data)
-            self._waiting_bytes += len(data)
-            if self._waiting_bytes >= FLUSH_BYTES:
-                self.flush()
-        return len(data)
+    def append(self, data: list[bytes]) -> None:
+        """Keep ``data``, whole records in pieces, for the next flush; flush when enough waits."""
+        self._waiting += data
+        self._waiting_bytes += sum(map(len, data))
+        if self._waiting_bytes >= FLUSH_BYTES:
+            self.flush()
 
     def tell(self) -> int:
         """Bytes written, waiting ones included."""

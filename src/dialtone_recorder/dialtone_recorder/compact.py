@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
-from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import Chunk, ChunkIndex, Metadata, MetadataIndex
 from mcap.writer import MCAP0_MAGIC
@@ -24,9 +23,9 @@ from dialtone_recorder.rawfile import (
     MESSAGE_HEAD,
     Contents,
     closing,
-    finished,
     header,
     open_raw,
+    record,
     records,
 )
 
@@ -56,7 +55,6 @@ class _Chunker:
     def add(self, opcode: int, head: bytes, body: bytes) -> None:
         if opcode == Opcode.MESSAGE:
             channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
-            self.contents.count(channel, log_ns)
             entries = self._entries.get(channel)
             if entries is None:
                 entries = self._entries[channel] = []
@@ -82,10 +80,8 @@ class _Chunker:
         channel.metadata = {
             **channel.metadata, **self._channels.get((channel.topic, schema.name), {})
         }  # fmt: skip
-        build = RecordBuilder()
-        channel.write(build)
-        record = finished(build)
-        return record[:9], record[9:]
+        data = record(channel)
+        return data[:9], data[9:]
 
     def flush(self) -> None:
         """Write the chunk; schemas and channels without a message go outside of one."""
@@ -94,20 +90,22 @@ class _Chunker:
             self._out.write(data)
             self._clear()
             return
+        for number, entries in self._entries.items():
+            count = len(entries) // 2
+            self.contents.counts[number] = self.contents.counts.get(number, 0) + count
+            self.contents.extend(count, self._start_ns, self._end_ns)
         compressed = self._compress(data)
-        build = RecordBuilder()
-        Chunk(
+        chunk = record(Chunk(
             compression="zstd", data=compressed, message_start_time=self._start_ns,
             message_end_time=self._end_ns, uncompressed_crc=zlib.crc32(data),
             uncompressed_size=len(data),
-        ).write(build)  # fmt: skip
-        record = finished(build)
+        ))  # fmt: skip
         at = self._out.tell()
-        self._out.write(record)
-        offsets, index_bytes = self._write_message_indexes(at + len(record))
+        self._out.write(chunk)
+        offsets, index_bytes = self._write_message_indexes(at + len(chunk))
         self.indexes.append(
             ChunkIndex(
-                chunk_start_offset=at, chunk_length=len(record), compression="zstd",
+                chunk_start_offset=at, chunk_length=len(chunk), compression="zstd",
                 compressed_size=len(compressed), uncompressed_size=len(data),
                 message_start_time=self._start_ns, message_end_time=self._end_ns,
                 message_index_offsets=offsets, message_index_length=index_bytes,
@@ -164,11 +162,9 @@ def _write_metadata(
 ) -> list[MetadataIndex]:
     indexes = []
     for name, values in metadata.items():
-        build = RecordBuilder()
-        Metadata(name=name, metadata=dict(values)).write(build)
-        record = finished(build)
-        indexes.append(MetadataIndex(offset=out.tell(), length=len(record), name=name))
-        out.write(record)
+        data = record(Metadata(name=name, metadata=dict(values)))
+        indexes.append(MetadataIndex(offset=out.tell(), length=len(data), name=name))
+        out.write(data)
     return indexes
 
 

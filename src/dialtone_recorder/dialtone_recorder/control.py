@@ -19,7 +19,6 @@ import orjson
 
 from dialtone_core.clock import Clock, SystemClock
 from dialtone_core.errors import DialtoneError
-from dialtone_core.sample import Sample
 from dialtone_recorder.background import Closer
 from dialtone_recorder.closing import free_name
 from dialtone_recorder.gate import Colour, Gate, Verdict
@@ -27,8 +26,7 @@ from dialtone_recorder.labels import check_labels
 from dialtone_recorder.manifest import episode_name
 from dialtone_recorder.preroll import Preroll
 from dialtone_recorder.session import Facts, Limits, Session
-from dialtone_recorder.source import Source
-from dialtone_recorder.topics import Topic
+from dialtone_recorder.source import Nowhere, Source
 from dialtone_recorder.watch import Watch, begun
 
 log = logging.getLogger("dialtone.recorder")
@@ -37,19 +35,6 @@ log = logging.getLogger("dialtone.recorder")
 REPLY_WAIT_S = 1.8
 Event = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 Reply = dict[str, Any]
-
-
-class _Nowhere:
-    """Takes what only the gate wants to see."""
-
-    def __init__(self) -> None:
-        self.unrecorded: dict[str, str] = {}
-
-    def add_topic(self, topic: Topic) -> None:
-        """Nothing is kept."""
-
-    def put(self, sample: Sample) -> None:
-        """Nothing is kept."""
 
 
 class Recorder:
@@ -159,7 +144,7 @@ class Recorder:
             self._preroll.clear()
             await self._source.open(self._preroll)
         elif self.watch.gate.topics:
-            await self._source.open(_Nowhere(), self.watch.gate.topics)
+            await self._source.open(Nowhere(), self.watch.gate.topics)
         else:
             await self._source.close()
 

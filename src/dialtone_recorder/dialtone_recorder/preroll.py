@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from collections.abc import Sequence
 
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.sample import Sample
@@ -56,6 +56,10 @@ class Preroll:
         while self._bytes > self._max_bytes or self._ring[0].receive_ns < oldest_ns:
             self._bytes -= len(self._ring.popleft().payload)
 
+    def put_all(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self.put(sample)
+
     def _keep(self, sample: Sample) -> None:
         kept = self._latched.setdefault((sample.topic, sample.type), deque())
         size = len(sample.payload)
@@ -83,7 +87,7 @@ class Preroll:
             session.add_topic(topic)
         for kept in self._latched.values():
             session.adopt(
-                replace(each, receive_ns=begin_ns) if each.receive_ns < begin_ns else each
+                each._replace(receive_ns=begin_ns) if each.receive_ns < begin_ns else each
                 for each in kept
             )
         session.adopt(self._ring)

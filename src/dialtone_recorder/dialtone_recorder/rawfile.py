@@ -93,14 +93,11 @@ class Contents:
     end_offset: int = 8
     header: bool = False
 
-    def count(self, channel: int, log_ns: int) -> None:
-        if self.messages:
-            self.start_ns = min(self.start_ns, log_ns)
-            self.end_ns = max(self.end_ns, log_ns)
-        else:
-            self.start_ns = self.end_ns = log_ns
-        self.counts[channel] = self.counts.get(channel, 0) + 1
-        self.messages += 1
+    def extend(self, messages: int, start_ns: int, end_ns: int) -> None:
+        """Note so many messages of this time; ``counts`` is the caller's."""
+        self.start_ns = min(self.start_ns, start_ns) if self.messages else start_ns
+        self.end_ns = max(self.end_ns, end_ns) if self.messages else end_ns
+        self.messages += messages
 
     def add(self, opcode: int, body: bytes) -> None:
         """Note a schema, a channel or a message."""
@@ -108,7 +105,8 @@ class Contents:
             channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
             if channel not in self.channels:
                 raise LookupError(f"no channel {channel}")
-            self.count(channel, log_ns)
+            self.counts[channel] = self.counts.get(channel, 0) + 1
+            self.extend(1, log_ns, log_ns)
         elif opcode == Opcode.SCHEMA:
             schema = Schema.read(ReadDataStream(BytesIO(body)))
             self.schemas[schema.id] = schema
@@ -142,11 +140,16 @@ def finished(build: RecordBuilder) -> bytes:
     return data
 
 
+def record(of: McapRecord) -> bytes:
+    """``of`` as it stands in a file, with its opcode and length."""
+    build = RecordBuilder()
+    of.write(build)
+    return finished(build)
+
+
 def header() -> bytes:
     """The header record of a file that ROS reads."""
-    build = RecordBuilder()
-    Header("ros2", "dialtone").write(build)
-    return finished(build)
+    return record(Header("ros2", "dialtone"))
 
 
 def closing(
@@ -156,9 +159,7 @@ def closing(
     metadata: list[MetadataIndex] | None = None,
 ) -> bytes:
     """Everything from DataEnd to the last magic, for a data section that ends at ``at``."""
-    end = RecordBuilder()
-    DataEnd(0).write(end)
-    data_end = finished(end)
+    data_end = record(DataEnd(0))
     start = at + len(data_end)
     summary = RecordBuilder()
     offsets: list[SummaryOffset] = []
@@ -171,8 +172,8 @@ def closing(
     ]
     for opcode, group in groups:
         began = summary.count
-        for record in group:
-            record.write(summary)
+        for each in group:
+            each.write(summary)
         if summary.count > began:
             offsets.append(SummaryOffset(opcode, start + began, summary.count - began))
     offset_start = start + summary.count
@@ -182,9 +183,8 @@ def closing(
     crc = zlib.crc32(
         struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offset_start), zlib.crc32(body)
     )
-    footer = RecordBuilder()
-    Footer(summary_start=start, summary_offset_start=offset_start, summary_crc=crc).write(footer)
-    return data_end + body + finished(footer) + MCAP0_MAGIC
+    footer = Footer(summary_start=start, summary_offset_start=offset_start, summary_crc=crc)
+    return data_end + body + record(footer) + MCAP0_MAGIC
 
 
 def read_contents(path: Path) -> Contents:

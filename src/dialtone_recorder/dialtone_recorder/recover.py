@@ -20,7 +20,7 @@ from mcap.writer import MCAP0_MAGIC
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.closing import (
-    NICE,
+    be_humble,
     clean,
     index_episode,
     is_chunked,
@@ -186,7 +186,7 @@ def recover_all(directory: Path) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Recover the folder named on the command line; a JSON line on stdout for each."""
-    os.nice(NICE)
+    be_humble()
     for told in recover_all(Path(sys.argv[1])):
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
         sys.stdout.flush()

@@ -22,6 +22,8 @@ from dialtone_ros.types import message_class
 
 R = TypeVar("R")
 
+#: How often what DDS holds is taken: so much more than the writer's wake-up a kill may cost.
+POLL_S = 0.02
 #: Each so many looks at the graph, a topic's publishers are asked for their QoS again.
 FULL_LOOK = 8
 
@@ -39,7 +41,7 @@ class RosSource:
         self._gate = gate
         self._sink: Sink | None = None
         self._only: frozenset[str] | None = None
-        self._timer: Any = None
+        self._timers: list[Any] = []
         self._passes = 0
         self._recorded: dict[tuple[str, str], Recorded] = {}
 
@@ -74,27 +76,33 @@ class RosSource:
         self._only = only
         self._gate.restart(time.time_ns())
         self._discover()
-        self._timer = self._node.create_timer(self._period_s, self._discover)
+        self._timers = [
+            self._node.create_timer(self._period_s, self._discover),
+            self._node.create_timer(POLL_S, self._drain),
+        ]
 
     def _hand_over(self, sink: Sink) -> None:
         """In one step of the executor: no message falls between the two."""
-        for each in self._recorded.values():
-            each.drain()
+        self._drain()
         if isinstance(self._sink, Preroll) and isinstance(sink, Session):
             self._sink.pour(sink, time.time_ns())
         self._sink = sink
         for each in self._recorded.values():
             each.sink = sink
 
-    def _close(self) -> None:
+    def _drain(self) -> None:
         for each in self._recorded.values():
             each.drain()
+
+    def _close(self) -> None:
+        self._drain()
+        for each in self._recorded.values():
             each.close()
         self._recorded.clear()
         self._sink = None
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-            self._timer = None
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._timers.clear()
 
     def _discover(self) -> None:
         sink = self._sink

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -19,6 +20,25 @@ from dialtone_ros.types import message_definition
 #: (reliability, durability) as in the topic's profiles.
 Kind = tuple[str, str]
 ANY: Kind = ("best_effort", "volatile")
+#: A publisher's stamp and number of a message.
+Key = tuple[int, int | None]
+
+
+class Polled(CallbackGroup):  # type: ignore[misc]
+    """Subscriptions that no executor wakes for: who made them looks by itself (``drain``).
+
+    A wake-up costs as much as taking 20 messages, and a recording does not care for latency:
+    what DDS has received has its stamps and waits in its history.
+    """
+
+    def can_execute(self, entity: object) -> bool:
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        """Nothing was begun."""
 
 
 class Recorded:
@@ -48,8 +68,9 @@ class Recorded:
         self._depth = depth
         self._see = see
         self._subscriptions: dict[Kind, DrainedSubscription] = {}
-        self._seen: set[tuple[int, int | None]] = set()
-        self._order: deque[tuple[int, int | None]] = deque()
+        self._group = Polled()
+        self._order: deque[Key] = deque(maxlen=4 * depth)
+        self._seen: set[Key] | None = None
 
     def follow(self, topic: Topic) -> None:
         """Subscribe to the kinds of publishers that ``topic`` tells of and we don't hear yet.
@@ -59,8 +80,11 @@ class Recorded:
         kinds = {(each["reliability"], each["durability"]) for each in topic.qos} or {ANY}
         for kind in kinds - self._subscriptions.keys():
             self._subscriptions[kind] = DrainedSubscription(
-                self._node, topic.type, self._cls, topic.name, self._qos(kind), self._deliver
-            )
+                self._node, topic.type, self._cls, topic.name, self._qos(kind),
+                on_burst=self._deliver, callback_group=self._group,
+            )  # fmt: skip
+        if self._seen is None and len(self._subscriptions) > 1:
+            self._seen = set(self._order)
 
     def _qos(self, kind: Kind) -> QoSProfile:
         reliability, durability = kind
@@ -79,27 +103,33 @@ class Recorded:
             ),
         )
 
-    def _deliver(self, sample: Sample) -> None:
-        if self._again(sample):
-            return
-        self.sink.put(sample)
+    def _deliver(self, burst: list[Sample]) -> None:
+        fresh = self._fresh(burst)
+        self.sink.put_all(fresh)
         if self._see is not None:
-            self._see(sample)
+            for sample in fresh:
+                self._see(sample)
 
-    def _again(self, sample: Sample) -> bool:
-        """Whether another subscription has brought it: a publisher's stamp and number are one.
+    def _fresh(self, burst: list[Sample]) -> list[Sample]:
+        """Those that no other subscription has brought: a publisher's stamp and number are one.
 
         Remembered also while there is a single one: a second will bring a latched publisher's
         history, of which the first may have had some.
         """
-        key = (sample.publish_ns, sample.seq)
-        if key in self._seen:
-            return sample.publish_ns > 0
-        self._seen.add(key)
-        self._order.append(key)
-        if len(self._order) > 4 * self._depth:
-            self._seen.discard(self._order.popleft())
-        return False
+        keys = [(sample.publish_ns, sample.seq) for sample in burst]
+        if self._seen is None:
+            self._order.extend(keys)
+            return burst
+        fresh = []
+        for key, sample in zip(keys, burst, strict=True):
+            if key in self._seen and sample.publish_ns > 0:
+                continue
+            if len(self._order) == self._order.maxlen:
+                self._seen.discard(self._order[0])
+            self._order.append(key)
+            self._seen.add(key)
+            fresh.append(sample)
+        return fresh
 
     def drain(self) -> None:
         """Deliver what has arrived."""

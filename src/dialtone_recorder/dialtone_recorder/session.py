@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,18 @@ class Session:
             return
         self._put_bytes += size
         self._queue.append(sample)
+
+    def put_all(self, samples: Sequence[Sample]) -> None:
+        """``put`` each of them, at the price of one where there is room for all."""
+        size = sum(len(sample.payload) for sample in samples)
+        waiting = self._put_bytes - self._taken_bytes + size
+        few = len(self._queue) + len(samples) <= self._limits.queue_messages
+        if self.paused or self.ended.is_set() or not few or waiting > self._limits.queue_bytes:
+            for sample in samples:
+                self.put(sample)
+            return
+        self._put_bytes += size
+        self._queue.extend(samples)
 
     def adopt(self, samples: Iterable[Sample]) -> None:
         """Take what a pre-roll kept, whatever the queue's bounds: it has its own."""
@@ -249,7 +261,8 @@ class Session:
                     break
                 if stopping:
                     break
-            except OSError as error:
+            except Exception as error:
+                # Whatever it is: a recording whose writer is dead must not look like one.
                 self._fail(error)
                 return
         self._finish()
@@ -263,9 +276,8 @@ class Session:
         batch = [self._queue.popleft() for _ in range(count)]
         # Topics are drained one after the other; readers of unindexed files want time order.
         batch.sort(key=_by_receipt)
-        for sample in batch:
-            self._taken_bytes += len(sample.payload)
-            self._parts.write(sample, self._stats[sample.topic, sample.type])
+        self._taken_bytes += sum(len(sample.payload) for sample in batch)
+        self._parts.write(batch, self._stats)
         self._parts.flush()
         self._parts.split_if_due(each.topic for each in self.stats())
 
@@ -290,11 +302,12 @@ class Session:
         else:
             self.warning = ""
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         """The disk refused: keep what is in the file, close it with the reserve's room."""
         self.ended.set()
-        self.error = f"writing failed ({error.strerror}): {self._parts.path}"
-        self._closed_by = "disk_full"
+        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        self.error = f"writing failed ({why}): {self._parts.path}"
+        self._closed_by = "disk_full" if isinstance(error, OSError) else "error"
         self._discard_waiting()
         self._parts.abandon()
         self._finish(failed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from dialtone_core.sample import Sample
@@ -18,6 +19,25 @@ class Sink(Protocol):
 
     def put(self, sample: Sample) -> None:
         """Take one message; must not block."""
+
+    def put_all(self, samples: Sequence[Sample]) -> None:
+        """Take several, in the order in which they came."""
+
+
+class Nowhere:
+    """A sink for what only the gate wants to see."""
+
+    def __init__(self) -> None:
+        self.unrecorded: dict[str, str] = {}
+
+    def add_topic(self, topic: Topic) -> None:
+        """Nothing is kept."""
+
+    def put(self, sample: Sample) -> None:
+        """Nothing is kept."""
+
+    def put_all(self, samples: Sequence[Sample]) -> None:
+        """Nothing is kept."""
 
 
 class Source(Protocol):
