@@ -48,6 +48,8 @@ class Closer:
 
     async def _close(self, session: Session) -> Path:
         try:
+            if not session.whole:
+                raise DialtoneError(session.error)
             await self._index(session.folder)
             path = publish(session.folder)
         except (OSError, DialtoneError) as error:

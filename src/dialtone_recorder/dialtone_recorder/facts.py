@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from dialtone_recorder.manifest import FORMAT, FileFacts
+from dialtone_recorder.stats import TopicStats
 
 MB = 1_000_000
 
@@ -39,3 +43,31 @@ class Facts:
     config: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
     preroll_s: float = 0.0
+
+
+def describe(
+    facts: Facts, stats: Sequence[TopicStats], files: Sequence[FileFacts], **known: Any
+) -> dict[str, Any]:
+    """The content of ``episode.json``; ``known`` is what only the session knows."""
+    return {
+        "format": FORMAT,
+        "name": facts.name,
+        "robot": facts.robot,
+        "task": facts.task,
+        "instruction": facts.instruction,
+        "operator": facts.operator,
+        "outcome": facts.outcome,
+        "tags": list(facts.tags),
+        **known,
+        "recovered": False,
+        "indexed": False,
+        "messages": sum(each.messages for each in stats),
+        "lost_recorder": sum(each.lost_recorder for each in stats),
+        "lost_transport": sum(each.lost_transport for each in stats if each.topic.publishers <= 1),
+        "files": [asdict(each) for each in files],
+        "topics": [each.to_json() for each in stats],
+        "preroll_s": round(facts.preroll_s, 3),
+        "gate": dict(facts.gate),
+        "software": facts.software,
+        "config": facts.config,
+    }

@@ -19,9 +19,8 @@ from typing import Any
 from dialtone_core.clock import NS_PER_S, Clock, SystemClock
 from dialtone_core.errors import DialtoneError
 from dialtone_core.sample import Sample
-from dialtone_recorder.facts import MB, Facts, Limits
+from dialtone_recorder.facts import MB, Facts, Limits, describe
 from dialtone_recorder.manifest import (
-    FORMAT,
     RECORDING,
     bag_metadata,
     write_bag_metadata,
@@ -42,6 +41,7 @@ _by_receipt = attrgetter("receive_ns")
 class Session:
     """``put`` from one thread, everything else from the thread that owns the recorder.
 
+    ``whole`` is false where not even the end could be written: such a folder waits for recovery.
     Raises ``DialtoneError`` from the constructor where the folder cannot be made.
     """
 
@@ -56,6 +56,7 @@ class Session:
         self.warning = ""
         self.paused = False
         self.changed = False
+        self.whole = True
         self.ended = threading.Event()
         self._on_ended: Callable[[], None] = lambda: None
         self._limits = limits
@@ -198,47 +199,19 @@ class Session:
 
     def to_json(self, state: str = "recording") -> dict[str, Any]:
         """The content of ``episode.json`` as far as it is known."""
-        facts = self.facts
-        stats = self.stats()
-        ended_ns = self._ended_ns or self._clock.wall_ns()
-        return {
-            "format": FORMAT,
-            "name": facts.name,
-            "robot": facts.robot,
-            "state": state,
-            "task": facts.task,
-            "instruction": facts.instruction,
-            "operator": facts.operator,
-            "outcome": facts.outcome,
-            "tags": list(facts.tags),
-            "started_ns": self._started_ns,
-            "ended_ns": ended_ns,
-            "duration_s": round(self.duration_s, 3),
-            "closed_by": self._closed_by,
-            "recovered": False,
-            "indexed": False,
-            "error": self.error,
-            "messages": sum(each.messages for each in stats),
-            "lost_recorder": sum(each.lost_recorder for each in stats),
-            "lost_transport": sum(
-                each.lost_transport for each in stats if each.topic.publishers <= 1
-            ),
-            "files": [
-                {"path": each.path, "messages": each.messages, "start_ns": each.start_ns,
-                 "end_ns": each.end_ns, "bytes": each.bytes}
-                for each in self._parts.files
-            ],
-            "topics": [each.to_json() for each in stats],
-            "preroll_s": round(facts.preroll_s, 3),
-            "gate": dict(facts.gate),
-            "unrecorded": dict(self.unrecorded),
-            "clock": {
-                "started_monotonic_ns": self._started_monotonic_ns,
-                "step_ns": self._step_ns,
+        return describe(
+            self.facts, self.stats(), self._parts.files,
+            state=state,
+            started_ns=self._started_ns,
+            ended_ns=self._ended_ns or self._clock.wall_ns(),
+            duration_s=round(self.duration_s, 3),
+            closed_by=self._closed_by,
+            error=self.error,
+            unrecorded=dict(self.unrecorded),
+            clock={
+                "started_monotonic_ns": self._started_monotonic_ns, "step_ns": self._step_ns,
             },
-            "software": facts.software,
-            "config": facts.config,
-        }  # fmt: skip
+        )  # fmt: skip
 
     # The writer thread
 
@@ -333,5 +306,6 @@ class Session:
             write_episode(self.folder, facts)
         except OSError as error:
             self.error = self.error or f"closing failed ({error.strerror}): {self.folder}"
+            self.whole = False
             self._parts.abandon()
         self._on_ended()
