@@ -101,6 +101,12 @@ async function post(request, response, path) {
     return send(response, 200, { user: uuid, role }, { "Set-Cookie": `dt_session=${id}; HttpOnly; SameSite=Strict; Path=/` });
   }
   if (path === "/api/v1/webrtc") return send(response, 503, { error: "the mock has no H.264" });
+  const labelled = /^\/api\/v1\/episodes\/([^/]+)\/labels$/.exec(path)?.[1];
+  if (labelled) {
+    const episode = robot.episodes.find(({ name }) => name === decodeURIComponent(labelled));
+    if (!episode) return send(response, 404, { error: "no episode of that name" });
+    Object.assign(episode, JSON.parse(text));
+  }
   if (path === "/logout") sessions.delete(/dt_session=(\w+)/.exec(request.headers.cookie ?? "")?.[1]);
   return send(response, 200, { ok: true, expires_at_s: Date.now() / 1000 + 3600 });
 }

@@ -30,7 +30,12 @@ test("an episode is recorded, labelled, and found in the list", async () => {
   await page.getByTestId("end-success").click();
   const row = page.getByTestId("episode").filter({ hasText: task });
   await row.waitFor({ timeout: 15_000 });
-  assert.equal(await row.getByTestId("episode-outcome").textContent(), "success");
+  const outcome = row.getByTestId("episode-outcome");
+  assert.equal(await outcome.inputValue(), "success");
+  await outcome.selectOption("fail");
+  await page.reload();
+  await row.waitFor();
+  await until("the new label is kept", async () => (await outcome.inputValue()) === "fail");
   await shot(page, "episodes");
 });
 

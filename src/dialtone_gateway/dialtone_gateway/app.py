@@ -194,7 +194,7 @@ class Gateway:
             FoxgloveProxy(params, held, who),
             self.webrtc,
             self.signalling,
-            EpisodesApi(params.episodes),
+            EpisodesApi(params.episodes, self.audit),
             LogsApi(self.robot),
         )
         return [route for part in parts for route in part.routes()]

@@ -164,6 +164,26 @@ async def test_episodes_are_listed_shown_and_taken_along(lab: Any, cdr: Any) -> 
     assert (await otto.get("/api/v1/episodes/now.recording/download"))[0] == 404
 
 
+async def test_an_old_episode_is_labelled_and_the_rest_of_it_stays(lab: Any, cdr: Any) -> None:
+    folder = write_episode(lab.home, "20261121-093015_rover_pick", b"\xff\xd8", cdr)
+    before = json.loads((folder / "episode.json").read_text())
+    gateway = await lab.gateway()
+    otto = await lab.person(gateway, "otto")
+    path = f"/api/v1/episodes/{folder.name}/labels"
+    for labels in ({"outcome": "fail", "tags": ["dark"]}, {"task": "place"}):
+        assert await otto.post(path, json=labels) == (200, {"ok": True})
+    after = json.loads((folder / "episode.json").read_text())
+    assert after == {**before, "outcome": "fail", "tags": ["dark"], "task": "place"}
+    _, (row,) = await otto.get("/api/v1/episodes")
+    assert (row["task"], row["outcome"]) == ("place", "fail")
+    for bad in ({"outcome": "maybe"}, {"bytes": 1}, {"task": 5}, [], "x"):
+        assert (await otto.post(path, json=bad))[0] == 400
+    assert json.loads((folder / "episode.json").read_text()) == after
+    assert (await otto.post(path.replace("pick", "nope"), json={}))[0] == 404
+    line = (lab.home / "gateway" / "audit.jsonl").read_text().splitlines()[-1]
+    assert json.loads(line)["by"] == f"otto/{otto.session}"
+
+
 async def test_the_end_of_a_log_is_what_was_written_last(lab: Any) -> None:
     run = lab.home / "logs" / "20261121-093015_rover"
     run.mkdir(parents=True)

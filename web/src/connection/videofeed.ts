@@ -27,7 +27,7 @@ export class Figures {
   readonly size = signal("");
   readonly skipped = signal(0);
   /** How the pictures come. */
-  readonly path = signal<"JPEG" | "H.264">("JPEG");
+  readonly path = signal<"JPEG" | "H.264" | "NATS">("JPEG");
   private readonly rate = new Rate();
   private readonly latencies = new Recent(30);
   private lastSeq: number | null = null;
@@ -162,6 +162,7 @@ export class NatsFeed implements Feed {
 
   constructor(link: Link, robot: string, camera: string, onPicture: OnPicture) {
     this.onPicture = onPicture;
+    this.figures.path.set("NATS");
     const subject = telemetrySubject(robot, `camera/${camera}/image_raw/compressed`);
     this.unsubscribe = link.subscribe(subject, (message) => {
       if (message.headers?.get(HEADER.encoding) !== "jpeg") return;

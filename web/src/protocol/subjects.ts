@@ -10,6 +10,11 @@ export const HEADER = {
 const ROBOT = /^[a-z][a-z0-9_]{0,62}$/;
 
 /** Whether `name` may be a robot's name: a NATS token and a ROS namespace at once. */
+/** The camera whose pictures a topic carries (`/ns/camera/front/image_raw/compressed`), or `null`. */
+export function cameraOf(topic: string): string | null {
+  return /(?:^|\/)camera\/([a-z0-9_]+)\/image_raw\/compressed$/.exec(topic)?.[1] ?? null;
+}
+
 export function isRobotName(name: string): boolean {
   return ROBOT.test(name);
 }

@@ -2,7 +2,7 @@
 
 import type { Link, Reply } from "../connection/link";
 import { Recent } from "../connection/stats";
-import { commandSubject, eventSubject, serviceSubject } from "../protocol/subjects";
+import { cameraOf, commandSubject, eventSubject, serviceSubject } from "../protocol/subjects";
 import { encodeVelocity, type Velocity, wallNs } from "../protocol/velocity";
 import type { Role } from "../connection/api";
 import { Driver, TTL_MS } from "./drive";
@@ -38,6 +38,7 @@ export interface EventLine {
 export type EstopCall = "idle" | "sending" | "failed";
 
 const POLL_MS = 500;
+const CAMERAS_MS = 3000;
 const STATUS_LASTS_MS = 3000;
 const ESTOP_ASKS_FOR_MS = 15_000;
 const ESTOP_FIRST_MS = 500;
@@ -67,6 +68,8 @@ export class Robot {
   readonly rttMs = signal<number | null>(null);
   readonly estopCall = signal<EstopCall>("idle");
   readonly events = signal<readonly EventLine[]>([]);
+  /** Cameras that it has on NATS, for pages whose gateway is another robot's. */
+  readonly cameras = signal<readonly string[]>([]);
 
   private readonly trips = new Recent(5);
   private readonly ends: (() => void)[] = [];
@@ -98,7 +101,9 @@ export class Robot {
       this.heard(message.subject, message.string());
     }));
     this.ends.push(every(POLL_MS, () => void this.poll()));
+    this.ends.push(every(CAMERAS_MS, () => void this.findCameras()));
     void this.poll();
+    void this.findCameras();
   }
 
   close(): void {
@@ -235,6 +240,14 @@ export class Robot {
     this.recorder.set(reply.ok ? asRecorder(reply) : null);
   }
 
+  private async findCameras(): Promise<void> {
+    const reply = await this.link.request(serviceSubject(this.name, "bridge", "routes"), {});
+    if (!Array.isArray(reply["routes"])) return;
+    const topics = (reply["routes"] as { topic?: unknown }[]).map(({ topic }) => String(topic));
+    const names = topics.map(cameraOf).filter((name) => name !== null).sort();
+    if (names.join() !== this.cameras.peek().join()) this.cameras.set(names);
+  }
+
   private patch(change: Partial<TeleopStatus>): void {
     const status = this.status.peek();
     if (status !== null) this.status.set({ ...status, ...change });
@@ -256,6 +269,7 @@ export class Robot {
       this.estopConfirmed();
       this.driver.halt({ reason: "estop", text: "E-stop is active" });
     }
+    if (name === "presence") return; // every few seconds: no event for a person
     const line = { at: new Date(), name, text: summary(body) };
     this.events.set([line, ...this.events.peek()].slice(0, 100));
   }

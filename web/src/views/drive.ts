@@ -26,7 +26,7 @@ export function driveView(app: App, cameras: Signal<readonly string[]>): HTMLEle
 }
 
 function stage(app: App, robot: Robot, cameras: readonly string[]): HTMLElement {
-  const names = app.isHome(robot) ? cameras : ["front"];
+  const names = app.isHome(robot) ? cameras : robot.cameras();
   if (names.length === 0) {
     return h("div", { class: "stage empty" }, h("p", {}, "No camera is on the line"));
   }

@@ -3,7 +3,7 @@
 import { api, type Episode } from "../connection/api";
 import type { App } from "../state/app";
 import { settings } from "../state/settings";
-import { onEnd, signal } from "../state/signals";
+import { onEnd, paint, signal } from "../state/signals";
 import { h } from "../widgets/dom";
 import { keyed } from "../widgets/list";
 import { bytes, duration, when } from "./format";
@@ -127,14 +127,38 @@ function listCard(app: App, episodes: () => readonly Episode[] | null): HTMLElem
         h("span", { class: "muted" }, () => [
           when(each().started_at_s), duration(each().duration_s), bytes(each().bytes),
         ].join(" · "))),
-      h("span", { class: () => `chip ${outcomeClass(each().outcome)}`, "data-testid": "episode-outcome" },
-        () => each().outcome || "unlabelled"),
+      outcome(app, each, path),
       h("span", { class: () => `chip ${gateClass(gateOf(each()))}`, hidden: () => !gateOf(each()) },
         () => `gate ${gateOf(each())}`),
       h("span", { class: "chip warn", hidden: () => !each().recovered }, "recovered"),
       h("a", { class: "button small", href: `${path(each.peek())}/download`, download: "" }, "Download"),
     )),
   );
+}
+
+/** What became of it; who records may change it later. */
+function outcome(app: App, each: () => Episode, path: (each: Episode) => string): HTMLElement {
+  if (app.role === "viewer") {
+    return h("span", { class: () => `chip ${outcomeClass(each().outcome)}` }, () => each().outcome || "unlabelled");
+  }
+  const choose = async (select: HTMLSelectElement) => {
+    try {
+      await api(`${path(each())}/labels`, { outcome: select.value });
+    } catch (error) {
+      select.value = each().outcome ?? "";
+      app.say(`Not labelled: ${(error as Error).message}`, "error");
+    }
+  };
+  const option = (value: string, text: string) => h("option", { value }, text);
+  const select = h("select", {
+    class: () => `outcome-choice ${outcomeClass(each().outcome)}`, "aria-label": "Outcome",
+    "data-testid": "episode-outcome",
+    onchange: (event) => void choose(event.target as HTMLSelectElement),
+  }, option("", "unlabelled"), option("success", "success"), option("fail", "fail"));
+  paint(() => {
+    select.value = each().outcome ?? "";
+  });
+  return select;
 }
 
 function preview(address: string): HTMLElement {

@@ -13,10 +13,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from dialtone_core.errors import DialtoneError
 from dialtone_core.paths import state_dir
 from dialtone_gateway.api.preview import Previews
 from dialtone_gateway.api.zipstream import zip_chunks
-from dialtone_gateway.auth.middleware import error
+from dialtone_gateway.audit import Audit
+from dialtone_gateway.auth.middleware import IDENTITY, error
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import (
     BOOLEAN,
@@ -24,21 +26,38 @@ from dialtone_gateway.routes import (
     NUMBER,
     STRING,
     Route,
+    Schema,
     array,
     nullable,
     obj,
 )
+from dialtone_recorder.labels import OUTCOMES, check_labels
+from dialtone_recorder.manifest import read_episode, write_episode
 
 _MOST_EPISODES = 10_000
 _MOST_MANIFEST_BYTES = 4_000_000
 _MOST_DOWNLOADS = 4
+_TEXT: Schema = {"type": "string", "maxLength": 1000}
+_LABELS: Schema = {
+    "type": "object",
+    "properties": {
+        "task": _TEXT,
+        "instruction": _TEXT,
+        "operator": _TEXT,
+        "outcome": {"type": "string", "enum": list(OUTCOMES)},
+        "tags": {"type": "array", "items": STRING},
+    },
+    "additionalProperties": False,
+}
 
 
 class EpisodesApi:
     """``directory`` empty is ``$DIALTONE_HOME/episodes``."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, audit: Audit) -> None:
         self._directory = directory
+        self._audit = audit
+        self._labelling = asyncio.Lock()
         self._known: dict[str, tuple[int, dict[str, Any]]] = {}
         self._previews = Previews()
         self._downloads = 0
@@ -65,6 +84,9 @@ class EpisodesApi:
                   "An episode as a zip.", media="application/zip", statuses=(404, 503)),
             Route("GET", f"{base}/{{name}}/preview.jpg", self.preview, Role.VIEWER,
                   "A picture out of the middle.", media="image/jpeg", statuses=(404,)),
+            Route("POST", f"{base}/{{name}}/labels", self.label, Role.OPERATOR,
+                  "Change labels of an episode that was recorded.", body=_LABELS,
+                  answer=obj({"ok": BOOLEAN}), statuses=(404,)),
         ]  # fmt: skip
 
     @property
@@ -106,6 +128,21 @@ class EpisodesApi:
         headers = {"Cache-Control": "private, max-age=3600"}
         return web.Response(body=jpeg, content_type="image/jpeg", headers=headers)
 
+    async def label(self, request: web.Request) -> web.Response:
+        """What is not named stays; what was recorded stays in any case."""
+        folder = await asyncio.to_thread(self._find, request.match_info["name"])
+        if folder is None:
+            return error(404, "no episode of that name")
+        try:
+            labels = check_labels(_object(await request.read()))
+        except (DialtoneError, ValueError) as raised:
+            return error(400, str(raised))
+        async with self._labelling:  # read, change, write: two at once would lose one
+            await asyncio.to_thread(_relabel, folder, labels)
+        who = request[IDENTITY].operator
+        self._audit.note("episode_labelled", episode=folder.name, labels=labels, by=who)
+        return web.json_response({"ok": True})
+
     def _find(self, name: str) -> Path | None:
         """The folder of a closed episode; by comparison with names, never by joining paths."""
         return next((each for each in self._folders() if each.name == name), None)
@@ -141,6 +178,18 @@ class EpisodesApi:
             rows.append(cached[1])
         self._known = known
         return rows
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Raises ``ValueError``, as ``orjson`` does."""
+    tree = orjson.loads(body)
+    if not isinstance(tree, dict):
+        raise ValueError("send a JSON object of labels")
+    return tree
+
+
+def _relabel(folder: Path, labels: dict[str, Any]) -> None:
+    write_episode(folder, {**read_episode(folder), **labels})
 
 
 def row_of(folder: Path, facts: Any) -> dict[str, Any]:
