@@ -15,11 +15,13 @@ from typing import Protocol
 
 from dialtone_bridge.routes import Route, RouteTable, topic_path
 from dialtone_bridge.stats import FlowStats, RateCap
-from dialtone_bridge.transports.base import Sink, SinkStats, Topic, Transport
+from dialtone_bridge.transports.base import Give, Sink, SinkStats, Topic, Transport
 from dialtone_core.sample import Sample
 
 #: No burst is longer, whatever a wall clock that was stepped says of it.
 _BURST_NS = 100_000_000
+#: What tells one message of a topic from another: publisher's stamp, publisher's number.
+Key = tuple[int, int | None]
 
 
 class Subscription(Protocol):
@@ -39,6 +41,15 @@ class Source(Protocol):
         self, topic: Topic, on_burst: Callable[[list[Sample]], None]
     ) -> Subscription: ...
 
+    def replay(
+        self,
+        topic: Topic,
+        on_burst: Callable[[list[Sample]], None],
+        on_end: Callable[[], None],
+    ) -> bool:
+        """Give what the publishers of a latched topic hold, for one who came late, until
+        ``on_end``; ``False`` (and nothing) where there are not several of them that latch."""
+
 
 @dataclass(frozen=True, slots=True)
 class FlowReport:
@@ -55,16 +66,18 @@ class FlowReport:
 class Flow:
     """One topic on its way out to every transport that carries it."""
 
-    def __init__(self, topic: Topic, source: Source) -> None:
-        self.topic = topic
+    def __init__(self, about: Callable[[Callable[[Give], None]], Topic], source: Source) -> None:
+        self.topic = about(self._replay_later)
         self.stats = FlowStats()
         self.sinks: dict[str, Sink] = {}
         self._source = source
-        self._cap = RateCap(topic.route.max_rate_hz)
-        self._capped = topic.route.max_rate_hz > 0
-        self._wanted: set[str] = {"always"} if topic.route.always else set()
+        route = self.topic.route
+        self._cap = RateCap(route.max_rate_hz)
+        self._capped = route.max_rate_hz > 0
+        self._wanted: set[str] = {"always"} if route.always else set()
         self._active: tuple[Sink, ...] = ()
         self._last: Sample | None = None
+        self._live: dict[int, set[Key]] = {}
         self._subscription: Subscription | None = None
 
     def open(self, transports: Sequence[Transport]) -> None:
@@ -99,9 +112,30 @@ class Flow:
             self._wanted.discard(name)
         elif name not in self._wanted:
             self._wanted.add(name)
-            if self.topic.route.latched and self._last is not None:
-                sink.put([self._last])
+            self._replay(sink.put)
         self._follow()
+
+    def _replay_later(self, give: Give) -> None:
+        self._source.post(partial(self._replay, give))
+
+    def _replay(self, give: Give) -> None:
+        """To one who joins what others have had already."""
+        if not self.topic.route.latched or self._subscription is None:
+            return  # DDS itself gives what is latched to a subscription that is new
+        live = self._live[id(give)] = set[Key]()
+
+        def hand_on(burst: list[Sample]) -> None:
+            late = [each for each in burst if (each.publish_ns, each.seq) not in live]
+            if late:
+                give(late)
+
+        def end() -> None:
+            self._live.pop(id(give), None)
+
+        if not self._source.replay(self.topic, hand_on, end):
+            end()
+            if self._last is not None:
+                give([self._last])
 
     def _follow(self) -> None:
         """Have a subscription if and only if somebody wants the topic."""
@@ -121,6 +155,8 @@ class Flow:
                 return
         if self.topic.route.latched:
             self._last = burst[-1]
+            for live in self._live.values():
+                live.update((each.publish_ns, each.seq) for each in burst)
         for sink in self._active:
             sink.put(burst)
 
@@ -165,8 +201,8 @@ class Exchange:
             route = route.as_latched()
         path = topic_path(name, self._table.namespace)
         to_json = partial(self._source.to_json, type_name)
-        topic = Topic(name, path, type_name, definition, route, to_json)
-        flow = Flow(topic, self._source)
+        about = partial(Topic, name, path, type_name, definition, route, to_json)
+        flow = Flow(about, self._source)
         self._flows[name] = flow
         flow.open(self._transports)
 

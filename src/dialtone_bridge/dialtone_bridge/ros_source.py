@@ -12,6 +12,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.qos import Offer, QosPlan, plan
 from dialtone_bridge.ros_json import cdr_to_json
+from dialtone_bridge.ros_replay import Replay
 from dialtone_bridge.routes import BULK_TYPES
 from dialtone_bridge.transports.base import Topic
 from dialtone_ros.drain import DrainedSubscription, OnBurst
@@ -61,6 +62,14 @@ class RosSource:
         made = RosSubscription(self._node, topic, on_burst, self._open.remove)
         self._open.append(made)
         return made
+
+    def replay(self, topic: Topic, on_burst: OnBurst, on_end: Callable[[], None]) -> bool:
+        route = topic.route
+        wanted = _plan(self._node, topic.name, route.reliability, route.durability, False)
+        if not wanted.transient_local or self._node.count_publishers(topic.name) < 2:
+            return False
+        Replay(self._node, (topic.name, topic.type), _profile(wanted), on_burst, on_end)
+        return True
 
     def close(self) -> None:
         """Look no more. Subscriptions end with their flows."""
@@ -165,21 +174,22 @@ class RosSubscription:
         return _plan(self._node, self._topic.name, route.reliability, route.durability, bulk)
 
     def _open(self) -> DrainedSubscription:
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self._plan.depth,
-            reliability=ReliabilityPolicy.RELIABLE
-            if self._plan.reliable
-            else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL
-            if self._plan.transient_local
-            else DurabilityPolicy.VOLATILE,
-        )
-        type_name = self._topic.type
-        cls = message_class(type_name)
-        return DrainedSubscription(
-            self._node, type_name, cls, self._topic.name, qos, on_burst=self._on_burst
-        )
+        name, type_name = self._topic.name, self._topic.type
+        cls, qos = message_class(type_name), _profile(self._plan)
+        return DrainedSubscription(self._node, type_name, cls, name, qos, on_burst=self._on_burst)
+
+
+def _profile(wanted: QosPlan) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=wanted.depth,
+        reliability=ReliabilityPolicy.RELIABLE
+        if wanted.reliable
+        else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL
+        if wanted.transient_local
+        else DurabilityPolicy.VOLATILE,
+    )
 
 
 def _plan(node: Node, topic: str, reliability: str, durability: str, bulk: bool) -> QosPlan:

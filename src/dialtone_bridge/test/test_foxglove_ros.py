@@ -143,3 +143,28 @@ async def test_an_address_for_others_without_a_token_is_one_line_and_exit_2(rig:
         bridge = rig.start_bridge(nats_url="''", **params)
         assert bridge.process.wait(15) == 2
         assert "there is no token" in bridge.text()
+
+
+async def test_each_client_gets_what_every_publisher_latched_and_nobody_gets_it_twice(
+    rig: Rig, peer: Peer
+) -> None:
+    rig.start_bridge(nats_url="''")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    makers = [peer.node.create_publisher(String, "fixed", latched) for _ in range(3)]
+    for number, maker in enumerate(makers):
+        maker.publish(String(data=f"frame {number}"))
+    url = (await rig.file()).foxglove_url
+
+    async def three(client: FoxgloveClient) -> list[str]:
+        bodies = [(await client.receive(30)).payload for _ in makers]
+        return sorted(body[8:-1].decode() for body in bodies)
+
+    frames = ["frame 0", "frame 1", "frame 2"]
+    async with open_client(url) as first, open_client(url) as second:
+        await first.subscribe("/fixed")
+        assert await three(first) == frames
+        await second.subscribe("/fixed")
+        assert await three(second) == frames
+        makers[0].publish(String(data="newer"))
+        for client in (first, second):
+            assert b"newer" in (await client.receive(30)).payload

@@ -66,6 +66,7 @@ class Feed:
 
     open: dict[str, Callable[[list[Sample]], None]] = field(default_factory=dict)
     opened: int = 0
+    held: list[Sample] = field(default_factory=list)
 
     def post(self, work: Callable[[], None]) -> None:
         work()
@@ -77,6 +78,15 @@ class Feed:
         self.open[topic.name] = on_burst
         self.opened += 1
         return _Tap(self, topic.name)
+
+    def replay(
+        self, topic: Topic, on_burst: Callable[[list[Sample]], None], on_end: Callable[[], None]
+    ) -> bool:
+        if not self.held:
+            return False
+        on_burst(self.held)
+        on_end()
+        return True
 
     def emit(self, topic: str, payload: bytes, seq: int = 0) -> None:
         self.open[topic]([Sample(topic, STRING, "cdr", payload, 1, 2, seq)])
@@ -267,6 +277,18 @@ async def test_a_late_client_gets_what_is_latched(kind: str, rig: Rig) -> None:
         each.feed.emit("/map", b"\0\1\0\0last")
         await each.client.subscribe("map")
         assert await each.client.receive() == b"\0\1\0\0last"
+
+
+@pytest.mark.parametrize("kind", ["memory", "foxglove"])
+async def test_a_late_client_gets_what_each_publisher_holds(kind: str, rig: Rig) -> None:
+    routes = {"a": RouteParams(topic="map", always=True, latched=True)}
+    async with line(kind, rig, **routes) as each:
+        each.exchange.found("/map", STRING, "string data\n")
+        each.feed.emit("/map", b"\0\1\0\0last")
+        bodies = [b"\0\1\0\0one", b"\0\1\0\0two"]
+        each.feed.held = [Sample("/map", STRING, "cdr", body, 1, 2, 0) for body in bodies]
+        await each.client.subscribe("map")
+        assert [await each.client.receive() for _ in bodies] == bodies
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,12 +12,14 @@ from dialtone_bridge.foxglove.session import Message, Session, Subscription
 from dialtone_core.delivery import Policy, Priority
 
 _ids = itertools.count(1)
+Replay = Callable[[Callable[[Sequence[Message]], None]], None]
 
 
 class ServerChannel:
     """``put`` runs in the source's thread, the rest on the loop.
 
     ``on_wanted`` is called when the first client subscribes and when the last one leaves.
+    ``replay`` gives those who come between what is latched; without it, that is the last message.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class ServerChannel:
         priority: Priority = Priority.TELEMETRY,
         latched: bool = False,
         on_wanted: Callable[[bool], None] = lambda _: None,
+        replay: Replay | None = None,
     ) -> None:
         self.id = next(_ids)
         self.topic = topic
@@ -40,6 +43,7 @@ class ServerChannel:
         self.on_wanted = on_wanted
         self._about = (encoding, schema_name, schema, schema_encoding)
         self._latched = latched
+        self._replay = replay
         self._last: Message | None = None
         self._lock = threading.Lock()
         self._gone = (0, 0)
@@ -74,11 +78,13 @@ class ServerChannel:
         made = session.open_lane(subscription, self, self.policy, self.priority)
         with self._lock:
             first = not self.subscribers
-            if self._last is not None:
+            if self._last is not None and self._replay is None:
                 made.put([self._last], time.monotonic_ns())
             self.subscribers = (*self.subscribers, made)
         if first:
             self.on_wanted(True)
+        elif self._latched and self._replay is not None:
+            self._replay(lambda burst: made.put(burst, time.monotonic_ns()))
 
     def leave(self, session: Session, subscription: Subscription) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from dialtone_bridge.routes import Route
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.sample import Sample
 
+Give = Callable[[Sequence[Sample]], None]
 Want = Callable[[bool], None]
 """``want(True)`` when somebody wants a topic, ``want(False)`` when nobody does; any thread."""
 
@@ -24,6 +25,8 @@ class Topic:
     """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text.
 
     ``to_json`` turns its CDR into JSON text, for routes that ask for that; raises ``WireError``.
+    ``replay`` gives a client that comes late to a latched topic what the publishers hold: soon, in
+    the source's thread, in one burst or several. From any thread.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Topic:
     definition: str
     route: Route
     to_json: Callable[[bytes], bytes]
+    replay: Callable[[Give], None]
 
 
 @dataclass(frozen=True, slots=True)

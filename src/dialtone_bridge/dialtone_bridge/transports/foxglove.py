@@ -18,6 +18,7 @@ from dialtone_bridge.foxglove.params import ORIGINS
 from dialtone_bridge.foxglove.requests import ClientRequests
 from dialtone_bridge.foxglove.server import Address, Server
 from dialtone_bridge.foxglove.services import FoxgloveServices
+from dialtone_bridge.foxglove.session import Message
 from dialtone_bridge.transports.base import (
     Health,
     Inbound,
@@ -68,6 +69,7 @@ class FoxgloveSink:
             priority=route.priority,
             latched=route.latched,
             on_wanted=self._wanted,
+            replay=lambda give: topic.replay(lambda burst: give(_messages(burst))),
         )
         self.frames: FrameTransforms | None = None
         if topic.type == ODOMETRY:
@@ -76,7 +78,7 @@ class FoxgloveSink:
         server.add(self.channel)
 
     def put(self, burst: Sequence[Sample]) -> None:
-        self.channel.put([(each.payload, each.receive_ns) for each in burst])
+        self.channel.put(_messages(burst))
         if self.frames is not None:
             self.frames.put(burst)
 
@@ -96,6 +98,10 @@ class FoxgloveSink:
         if not wanted:
             self.channel.forget()
         self._want(wanted)
+
+
+def _messages(burst: Sequence[Sample]) -> list[Message]:
+    return [(each.payload, each.receive_ns) for each in burst]
 
 
 class FoxgloveTransport:
