@@ -123,7 +123,11 @@ class Command:
 class Applied:
     """What really went out to the vehicle, and why it differs from what was asked.
 
-    ``reasons`` are stable tokens such as ``limit_vx`` or ``timeout``; empty means "as asked".
+    ``reasons`` are stable tokens such as ``limit_x`` or ``timeout``; empty means "as asked".
+    ``latency_ns`` is from the command's first stamp on this machine to the wire, ``delay_ns`` what
+    its way here took beyond the fastest lately (it needs the operator's ``issued_ns``); both are
+    ``None`` for what no command caused, such as the zeros of a stop. With an ``attitude`` that
+    went out, and ``twist`` is zero.
     """
 
     twist: Twist
@@ -133,3 +137,5 @@ class Applied:
     seq: int | None = None
     reasons: tuple[str, ...] = ()
     latency_ns: int | None = None
+    delay_ns: int | None = None
+    attitude: Attitude | None = None

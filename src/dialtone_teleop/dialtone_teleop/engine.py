@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dialtone_core.clock import Clock
-from dialtone_core.command import STOP, Applied, Attitude, Command, Envelope
+from dialtone_core.command import STOP, Applied, Attitude, Command, Envelope, Twist
 from dialtone_teleop.actuators.base import Actuator, VehicleState, WithAttitude
 from dialtone_teleop.estop import EStopFile
 from dialtone_teleop.lease import Answer, Holder, Lease, LeaseEvent
@@ -104,7 +104,7 @@ class Engine:
             if not self._running:
                 return Decision(None, ("shutdown",), command)
             decision = self.pipeline.command(command, self._actuator.state(now_ns), now_ns)
-            self._execute(decision, issued_wall_ns)
+            self._execute(decision, command, issued_wall_ns)
             if idle and self.pipeline.driving:
                 self._changed.notify_all()
             return decision
@@ -220,38 +220,32 @@ class Engine:
                 now_ns = self._clock.monotonic_ns()
                 self._changed.wait(max(0, self.pipeline.wake_ns(now_ns) - now_ns) / 1e9)
 
-    def _fly(self, attitude: Attitude) -> None:
-        """Attitudes are no twists: ``teleop/applied`` has no word for them, they are counted."""
-        if isinstance(self._actuator, WithAttitude) and self._actuator.send_attitude(attitude):
-            self.pipeline.sent(STOP, self._clock.monotonic_ns())
-            self.setpoints += 1
-
     def _hands_off(self) -> bool:
         """Somebody else drives the vehicle: only an e-stop may still be sent to it."""
         return self._actuator.state(self._clock.monotonic_ns()).hands_off
 
-    def _execute(self, decision: Decision, issued_wall_ns: int | None = None) -> None:
+    def _execute(
+        self, decision: Decision, asked: Command | None = None, issued_wall_ns: int | None = None
+    ) -> None:
+        """Write what was decided and tell it; ``asked`` is the command that is acted on now."""
         if decision.twist is None:
             return
         if self.pipeline.estop_by is None and self._hands_off():
             return
-        if decision.attitude is not None:
-            self._fly(decision.attitude)
-            return
-        sent = self._actuator.send(decision.twist)
+        sent = self._write(decision.twist, decision.attitude)
         if sent is None:
             return
-        wall_ns = self._clock.wall_ns()
-        now_ns = self._clock.monotonic_ns()
+        wall_ns, now_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
         self.pipeline.sent(sent, now_ns)
         self.setpoints += 1
-        command = decision.command
-        latency_ns = None
-        if command is not None and sent != STOP:
-            self.write_ms.add((now_ns - command.received_ns) / 1e6)
+        latency_ns = delay_ns = None
+        if asked is not None:
+            self.write_ms.add((now_ns - asked.received_ns) / 1e6)
+            delay_ns = self.pipeline.delay_ns
             if issued_wall_ns is not None:
                 latency_ns = wall_ns - issued_wall_ns
                 self.latency_ms.add(latency_ns / 1e6)
+        command = decision.command
         self._on_applied(
             Applied(
                 sent,
@@ -261,5 +255,14 @@ class Engine:
                 command.envelope.seq if command else None,
                 decision.reasons,
                 latency_ns,
+                delay_ns,
+                decision.attitude,
             )
         )
+
+    def _write(self, twist: Twist, attitude: Attitude | None) -> Twist | None:
+        """The velocity that went out (a stop beside an attitude), ``None`` where nothing could."""
+        if attitude is None:
+            return self._actuator.send(twist)
+        flies = self._actuator if isinstance(self._actuator, WithAttitude) else None
+        return STOP if flies is not None and flies.send_attitude(attitude) else None

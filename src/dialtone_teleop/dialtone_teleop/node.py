@@ -18,13 +18,9 @@ from dialtone_teleop.lease import LeaseEvent
 from dialtone_teleop.params import TeleopParams
 from dialtone_teleop.pipeline import Pipeline
 from dialtone_teleop.remote import Remote
-from dialtone_teleop.ros_io import (
-    CommandInputs,
-    Reporter,
-    Services,
-    commands_report,
-    link_report,
-)
+from dialtone_teleop.ros_applied import AppliedPublisher
+from dialtone_teleop.ros_io import CommandInputs, Services
+from dialtone_teleop.ros_report import Reporter, commands_report, link_report
 from dialtone_teleop.ros_telemetry import TelemetryPublisher
 
 
@@ -37,7 +33,8 @@ class Teleop:
         self._actuator = make_actuator(params, clock)
         reporter = Reporter(node)
         latch = EStopFile(state_dir() / "estop" / f"{params.robot}.json")
-        self._engine = Engine(Pipeline(params), self._actuator, clock, reporter.applied, latch)
+        applied = AppliedPublisher(node, flies=params.attitude.thrust > 0).publish
+        self._engine = Engine(Pipeline(params), self._actuator, clock, applied, latch)
         by = self._engine.pipeline.estop_by
         if by is not None:
             self._logger.warning(f"the e-stop is still latched (by {by}); clear it to drive")

@@ -41,6 +41,9 @@ class Decision:
 #: Longest time (ns) between two looks at vehicle and locks while something moves.
 TICK_NS = 20_000_000
 _IDLE_NS = NS_PER_S
+#: A stop begins with so many zeros, so far apart: each may be a datagram that gets lost.
+_BURST_ZEROS = 3
+BURST_NS = 5_000_000
 
 
 class Pipeline:
@@ -68,11 +71,17 @@ class Pipeline:
         self._deadline_ns: int | None = None
         self._zeros_until_ns = -1
         self._next_zero_ns = 0
+        self._burst = 0
 
     @property
     def driving(self) -> bool:
         """Whether the last command is still good."""
         return self._deadline_ns is not None
+
+    @property
+    def delay_ns(self) -> int | None:
+        """What the last command took beyond the fastest of its sender, where it was stamped."""
+        return self._freshness.delay_ns
 
     def command(self, command: Command, vehicle: VehicleState, now_ns: int) -> Decision:
         """Judge one command; ``twist`` is ``None`` where it is refused."""
@@ -196,10 +205,12 @@ class Pipeline:
         self.reasons = (reason,)
         self._deadline_ns = None
         self._zeros_until_ns = now_ns + round(self._stop.zeros_s * NS_PER_S)
+        self._burst = _BURST_ZEROS
         return self._zero(now_ns)
 
     def _zero(self, now_ns: int) -> Decision:
-        self._next_zero_ns = now_ns + self._zero_ns
+        self._burst -= 1
+        self._next_zero_ns = now_ns + (BURST_NS if self._burst > 0 else self._zero_ns)
         return Decision(STOP, self.reasons, self.last)
 
     def _may_fall_silent(self, vehicle: VehicleState, now_ns: int) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialtone_core.command import STOP, Attitude, Command
+from dialtone_core.command import STOP, Applied, Attitude, Command
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.mavlink_attitude import attitude_target
 from dialtone_teleop.params import (
@@ -21,6 +23,7 @@ from dialtone_teleop.params import (
     TeleopParams,
 )
 from dialtone_teleop.pipeline import Decision, Pipeline
+from dialtone_teleop.ros_applied import AppliedPublisher
 from dialtone_teleop.telemetry import quaternion_from_euler
 
 MS = 1_000_000
@@ -105,3 +108,33 @@ def test_body_rates_turn_their_signs_and_keep_their_axes() -> None:
     assert message.type_mask == 0x80
     rates = (message.body_roll_rate, message.body_pitch_rate, message.body_yaw_rate)
     assert rates == pytest.approx((0.1, -0.2, -0.3))
+
+
+class Flyer:
+    """Where ``ros_applied`` publishes to."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, list[Any]] = {}
+
+    def create_publisher(self, kind: Any, topic: str, qos: Any) -> Any:
+        return SimpleNamespace(publish=self.sent.setdefault(topic, []).append)
+
+
+def test_what_was_flown_is_told_in_its_own_message_with_thrust_and_reasons() -> None:
+    node = Flyer()
+    publisher = AppliedPublisher(cast("Any", node), flies=True)
+    turn = Attitude(0.25, rates=(0.1, 0.0, -0.2))
+    pose = Attitude(0.5, orientation=tilted(10.0, 0.0))
+    publisher.publish(
+        Applied(STOP, 7, "rates", reasons=("limit_rates",), latency_ns=1_500_000, attitude=turn)
+    )
+    (why,) = node.sent["teleop/applied_status"]
+    values = {pair.key: pair.value for pair in why.values}
+    assert (why.message, values["kind"], values["thrust"]) == ("limit_rates", "rates", "0.25")
+    assert (values["latency_ms"], values["stamp_ns"]) == ("1.500", "7")
+    publisher.publish(Applied(STOP, 8, "poses", attitude=pose))
+    angular = node.sent["teleop/applied_rates"][0].twist.angular
+    assert (angular.x, angular.y, angular.z) == (0.1, 0.0, -0.2)
+    q = node.sent["teleop/applied_attitude"][0].pose.orientation
+    assert (q.x, q.y, q.z, q.w) == pose.orientation
+    assert node.sent["teleop/applied"] == [], "no velocity went out"

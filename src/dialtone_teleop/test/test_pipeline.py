@@ -45,7 +45,8 @@ def test_silence_is_a_stop_at_the_deadline_repeated_for_a_second() -> None:
     assert pipeline.tick(READY, 249 * MS).twist is None
     assert pipeline.tick(READY, 250 * MS).twist == STOP
     sent = [t for t in range(251, 3000) if pipeline.tick(READY, t * MS).twist is not None]
-    assert 18 <= len(sent) <= 20
+    assert sent[:2] == [255, 260], "the first ones soon: each may be lost"
+    assert 20 <= len(sent) <= 22
     assert 1150 <= sent[-1] < 1250
 
 

@@ -47,6 +47,7 @@ class Desk:
         self.stamped = self.node.create_publisher(TwistStamped, "cmd_vel/nats", 10)
         self.estop_request = self.node.create_publisher(Bool, "teleop/estop_request", 10)
         self.hear(TwistStamped, "teleop/applied", SENSOR)
+        self.hear(DiagnosticStatus, "teleop/applied_status", SENSOR)
         self.hear(DiagnosticStatus, "teleop/state", LATCHED)
         self.hear(DiagnosticStatus, "teleop/lease", LATCHED)
         self.hear(DiagnosticArray, "diagnostics", 10)
@@ -227,6 +228,23 @@ def test_what_was_applied_is_published_as_it_went_out(rig: Rig) -> None:
     )
     assert max(m.vx for _, m in rig.vehicle.setpoints) == 1.0
     assert rig.desk.heard["teleop/applied"][-1].header.frame_id == "base_link"
+
+
+def test_each_setpoint_says_why_it_is_as_it_is_and_how_fast_it_went(rig: Rig) -> None:
+    def told() -> dict[str, dict[str, str]]:
+        heard = rig.desk.heard["teleop/applied_status"]
+        return {each.message: {v.key: v.value for v in each.values} for each in heard}
+
+    rig.desk.heard["teleop/applied_status"].clear()
+    rig.desk.drive_for(0.5, 3.0)
+    until("a limit", lambda: "limit_x" in told())
+    until("a stop", lambda: "timeout" in told())
+    held, stopped = told()["limit_x"], told()["timeout"]
+    assert (held["kind"], held["source"], stopped["source"]) == ("velocity", "cmd_vel", "cmd_vel")
+    assert 0 < float(held["latency_ms"]) < 1000
+    assert stopped["latency_ms"] == "", "no command caused it"
+    stamps = [m.header.stamp for m in rig.desk.heard["teleop/applied"]]
+    assert held["stamp_ns"] in {str(s.sec * 10**9 + s.nanosec) for s in stamps}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
