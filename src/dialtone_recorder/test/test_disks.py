@@ -1,0 +1,66 @@
+"""Full and read-only disks: small real ones, in a mount namespace of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+#: Root may mount; anybody may in a user namespace of his own, where the kernel allows those.
+UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("disks")
+    able = subprocess.run(
+        [*UNSHARE, "mount", "-t", "tmpfs", "none", folder], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if able.returncode:
+        pytest.skip(f"this machine lets nobody mount a small disk: {able.stderr.strip()}")
+    script = Path(__file__).with_name("small_disk.py")
+    done = subprocess.run(
+        [*UNSHARE, sys.executable, script, folder], capture_output=True, text=True, timeout=50,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = orjson.loads(done.stdout)
+    return found
+
+
+def test_a_disk_that_fills_ends_the_episode_with_what_fitted_and_counts_the_rest(
+    told: dict[str, Any],
+) -> None:
+    episode = told["fills"]
+    facts = episode["facts"]
+    assert episode["left"] == ["one"]
+    assert facts["closed_by"] == "disk_full"
+    assert "No space left on device" in facts["error"]
+    assert facts["indexed"]
+    assert 30 < facts["messages"] == episode["counts"]["/camera"] < 60
+    assert facts["messages"] + facts["lost_recorder"] == 80
+
+
+def test_a_disk_too_full_for_the_end_leaves_an_episode_that_is_recovered_later(
+    told: dict[str, Any],
+) -> None:
+    episode = told["stays full"]
+    assert not episode["whole"]
+    assert "No space left on device" in episode["error"]
+    assert episode["facts"]["recovered"]
+    assert episode["facts"]["messages"] == episode["counts"]["/camera"] == 10
+
+
+def test_a_read_only_folder_is_refused_by_name_by_the_node_and_by_an_episode(
+    told: dict[str, Any],
+) -> None:
+    by_node, by_episode = told["refuses"]["said"]
+    assert "episodes cannot be written there (Read-only file system)" in by_node
+    assert "cannot begin an episode (Read-only file system)" in by_episode
+    assert all("refuses" in each and "Fix:" in each for each in (by_node, by_episode))
