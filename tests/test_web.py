@@ -247,16 +247,20 @@ async def test_a_page_at_the_hub_shows_and_drives_another_robot(
     gateway = child(
         sys.executable, "-m", "dialtone_gateway.main", "--robot", "web", "--port", "0",
         "--insecure-local", "--nats-url", hub.url, "--nats-ws-url", hub.websocket_url,
-        "--nats-credentials", str(hub.folder / "admin.nk"), DIALTONE_HOME=str(tmp_path), **roles,
+        "--nats-credentials", roles["DIALTONE_NATS_OPERATOR"],
+        DIALTONE_HOME=str(tmp_path), **roles,
     )  # fmt: skip
     with gateway:
-        async with running("--params-file", hub.params("scout"), robot="scout") as scout:
+        params = hub.params("scout", insecure_local=False)
+        async with running("--params-file", params, robot="scout") as scout:
             await scout.ready(60)
             url = await listening(tmp_path, "web")
+            told = f"password in {scout.home / 'gateway' / 'first_password'}"
             witness = Witness()
             await witness.watch(scout)
             passed, said = await site.run("fleet", DIALTONE_URL=url, DIALTONE_OTHER="scout")
             assert passed == 1, said[-6000:]
+            await until("the first password's place is told", lambda: told in scout.tail(99), 60)
             assert len(witness.moved) > 5
             assert witness.late() == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import socket
 import subprocess
@@ -9,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from dialtone_bringup.graph import Options, resolve
+from dialtone_bringup.supervisor import Supervisor
+from dialtone_bringup.terminal import Terminal
+from dialtone_bringup.verbs.up import _tell_first_password
 
 UP = [sys.executable, "-m", "dialtone_core.cli", "up", "--nats-port", "0"]
 
@@ -64,3 +71,33 @@ def test_a_robot_that_is_already_up_is_not_started_twice(tmp_path: Path) -> None
 @pytest.mark.parametrize("option", ["--nonsense", "--foxglove-port=x"])
 def test_a_wrong_option_exits_with_two(tmp_path: Path, option: str) -> None:
     assert up(tmp_path, option).returncode == 2
+
+
+class Screen(io.StringIO):
+    """A terminal, or a file that a service's output goes to."""
+
+    def __init__(self, tty: bool) -> None:
+        super().__init__()
+        self._tty = tty
+
+    def isatty(self) -> bool:
+        return self._tty
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_the_first_password_is_shown_to_a_person_and_to_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tty: bool
+) -> None:
+    monkeypatch.setenv("DIALTONE_HOME", str(tmp_path))
+    for name, text in (("rover/listening.json", "{}"), ("first_password", "made-up\n")):
+        path = tmp_path / "gateway" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    screen = Screen(tty)
+    terminal = Terminal(screen)
+    supervisor = Supervisor(resolve(Options(nats_port=0, foxglove_port=0, web_port=0)), terminal)
+    asyncio.run(_tell_first_password(supervisor, terminal))
+    terminal.close(5)
+    assert "user admin" in screen.getvalue()
+    assert ("made-up" in screen.getvalue()) is tty
+    assert (str(tmp_path / "gateway" / "first_password") in screen.getvalue()) is not tty

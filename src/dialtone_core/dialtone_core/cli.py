@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from dialtone_core import __version__
+from dialtone_core.dotenv import load_secrets
 from dialtone_core.errors import DialtoneError
 
 GROUP = "dialtone.verbs"
@@ -91,6 +92,7 @@ def fail(error: DialtoneError) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; a ``DialtoneError`` is one line and its exit code, no traceback."""
     try:
+        load_secrets()
         app(args=list(argv) if argv is not None else None, prog_name="dialtone")
     except DialtoneError as error:
         fail(error)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dialtone_core.arguments import parse_arguments
+from dialtone_core.dotenv import load_secrets
 from dialtone_core.errors import DialtoneError
 from dialtone_gateway.app import Gateway
 from dialtone_gateway.params import GatewayParams
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # It writes a traceback for every request that is no HTTP: a stranger could fill the disk.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL + 1)
     try:
+        load_secrets()
         arguments = sys.argv[1:] if argv is None else argv
         params = parse_arguments(arguments, GatewayParams, "gateway", "The robot's web server.")
         asyncio.run(run(params))

@@ -100,6 +100,13 @@ async def test_the_first_start_makes_an_admin_and_keeps_the_password_out_of_the_
     assert not note.exists()
 
 
+async def test_without_a_login_nobody_needs_a_first_password(lab: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("DIALTONE_PASSWORD")
+    gateway = await lab.gateway(insecure_local=True)
+    assert not (lab.home / "gateway" / "first_password").exists()
+    assert "admin" not in gateway.accounts.users()
+
+
 async def test_a_shared_secret_lets_unknown_names_in_but_nobody_elses(
     lab: Any, monkeypatch: Any
 ) -> None:

@@ -137,11 +137,16 @@ async def test_a_port_that_is_taken_is_told_with_the_fix(
     assert "--port" in said.decode()
 
 
-async def test_accounts_that_others_can_read_stop_the_start(program: Program) -> None:
-    folder = program.home / "gateway"
-    folder.mkdir(parents=True)
-    (folder / "accounts.json").write_text('{"users": {}}')
-    (folder / "accounts.json").chmod(0o644)
+@pytest.mark.parametrize(
+    ("name", "text"), [("gateway/accounts.json", '{"users": {}}'), (".env", "DIALTONE_PASSWORD=x")]
+)
+async def test_secrets_that_others_can_read_stop_the_start(
+    program: Program, name: str, text: str
+) -> None:
+    path = program.home / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(0o644)
     await program.start("--port", "0")
     said, _ = await asyncio.wait_for(program.process.communicate(), 20)
     assert program.process.returncode == 2

@@ -21,7 +21,7 @@ from dialtone_bringup.spec import Graph, Options
 from dialtone_bringup.supervisor import Supervisor
 from dialtone_bringup.terminal import Terminal
 from dialtone_core.errors import DialtoneError
-from dialtone_core.paths import RobotFile
+from dialtone_core.paths import RobotFile, state_dir
 
 _LISTENS_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.05
@@ -151,6 +151,26 @@ async def _tell(supervisor: Supervisor, terminal: Terminal, as_json: bool) -> No
         typer.echo(json.dumps(facts))
     else:
         terminal.put(_table(facts, terminal.colour))
+        await _tell_first_password(supervisor, terminal)
+
+
+async def _tell_first_password(supervisor: Supervisor, terminal: Terminal) -> None:
+    """Show what the gateway made up at its first start, to a person and to no log.
+
+    Its file (docs/gateway.md) is there before the gateway listens and until ``admin`` logs in.
+    """
+    if "gateway" not in supervisor.processes:
+        return
+    folder = state_dir() / "gateway"
+    while True:
+        if (folder / supervisor.graph.robot / "listening.json").exists():
+            break
+        await asyncio.sleep(0.2)
+    note = folder / "first_password"
+    with suppress(OSError):
+        password = note.read_text(encoding="utf-8").strip()
+        shown = password if terminal.colour else f"in {note}"
+        terminal.say(f"dialtone: first login to the dashboard: user admin, password {shown}")
 
 
 def _facts(supervisor: Supervisor, file: RobotFile, after_s: float) -> dict[str, Any]:
