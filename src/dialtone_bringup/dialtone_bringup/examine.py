@@ -8,17 +8,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import Enum
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dialtone_bringup import preflight
+from dialtone_bringup.autopilot import autopilot
+from dialtone_bringup.finding import Finding, fail, ok, warn
 from dialtone_bringup.graph import profiles
 from dialtone_bringup.prefixes import find_executable, find_prefix
 from dialtone_core.errors import DialtoneError
 from dialtone_core.paths import state_dir
 from dialtone_core.ports import is_free
+
+if TYPE_CHECKING:
+    from dialtone_teleop.params import MavlinkParams
 
 _PACKAGES = {
     "dialtone_sim": "vehicle",
@@ -33,47 +37,19 @@ _MB = 1_000_000
 _SHM_WANTED_MB = 64
 
 
-class Verdict(Enum):
-    """How bad it is."""
+def examine(mavlink: MavlinkParams | None = None) -> list[Finding]:
+    """Every look, in order; one that fails itself is a finding, not a crash.
 
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's: the thing, what it is, and what to do if it is not well."""
-
-    name: str
-    verdict: Verdict
-    what: str
-    fix: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "verdict": self.verdict.value}
-
-
-def ok(name: str, what: str) -> Finding:
-    return Finding(name, Verdict.OK, what)
-
-
-def warn(name: str, what: str, fix: str) -> Finding:
-    return Finding(name, Verdict.WARN, what, fix)
-
-
-def fail(name: str, what: str, fix: str) -> Finding:
-    return Finding(name, Verdict.FAIL, what, fix)
-
-
-def examine() -> list[Finding]:
-    """Every look, in order; one that fails itself is a finding, not a crash."""
+    With ``mavlink`` also one at the autopilot there.
+    """
     found: list[Finding] = []
-    for look in _LOOKS:
+    more = () if mavlink is None else (partial(autopilot, mavlink),)
+    for look in (*_LOOKS, *more):
         try:
             found += look()
         except (OSError, DialtoneError) as error:
-            found.append(warn(look.__name__.strip("_"), f"could not look: {error}", "see above"))
+            name = getattr(look, "__name__", "autopilot").strip("_")
+            found.append(warn(name, f"could not look: {error}", "see above"))
     return found
 
 

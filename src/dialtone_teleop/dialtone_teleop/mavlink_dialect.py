@@ -7,7 +7,7 @@ offboard documentation: setpoints faster than 2 Hz for a second before OFFBOARD 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pymavlink.dialects.v20 import common as mavlink
 
@@ -40,8 +40,7 @@ class Dialect:
     """``guided`` is the ``custom_mode`` in which it takes setpoints.
 
     ``mode_request`` are param2 and param3 of MAV_CMD_DO_SET_MODE. ``stream`` says that setpoints
-    must already flow when the mode is asked for, and never stop. ``failsafe`` are the parameters
-    that say what it does when this computer falls silent.
+    must already flow when the mode is asked for, and never stop.
     """
 
     name: str
@@ -49,24 +48,15 @@ class Dialect:
     mode_request: tuple[float, float]
     names: dict[int, str]
     stream: bool = False
-    failsafe: tuple[str, ...] = field(default=())
 
     def mode_name(self, custom_mode: int) -> str:
         """The mode's name, its number where it has none here."""
         return self.names.get(custom_mode, str(custom_mode))
 
 
-_GCS = ("FS_GCS_ENABLE", "FS_TIMEOUT")
-ROVER = Dialect("ArduRover", 15, (15, 0), _ROVER, failsafe=_GCS)
-COPTER = Dialect("ArduCopter", 4, (4, 0), _COPTER, failsafe=("FS_GCS_ENABLE", "FS_GCS_TIMEOUT"))
-PX4 = Dialect(
-    "PX4",
-    _PX4_OFFBOARD << 16,
-    (_PX4_OFFBOARD, 0),
-    _PX4,
-    stream=True,
-    failsafe=("COM_OF_LOSS_T", "COM_OBL_RC_ACT"),
-)
+ROVER = Dialect("ArduRover", 15, (15, 0), _ROVER)
+COPTER = Dialect("ArduCopter", 4, (4, 0), _COPTER)
+PX4 = Dialect("PX4", _PX4_OFFBOARD << 16, (_PX4_OFFBOARD, 0), _PX4, stream=True)
 
 
 DIALECTS = {"rover": ROVER, "copter": COPTER, "px4": PX4}

@@ -16,8 +16,17 @@ from typing import Any
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_core.command import STOP, Twist
+from dialtone_teleop import mavlink_failsafe
 from dialtone_teleop.mavlink_clock import TimeSync
 from dialtone_teleop.mavlink_dialect import ROVER, dialect_of
+from dialtone_teleop.mavlink_messages import (
+    Target,
+    command,
+    heartbeat,
+    read_parameters,
+    setpoint,
+    want_telemetry,
+)
 from dialtone_teleop.params import MavlinkParams
 
 NS_PER_S = 1_000_000_000
@@ -32,9 +41,6 @@ _TRIES_BEFORE_WORDS = 6
 _PRE_STREAM_NS = 3 * NS_PER_S // 2
 _FILL_NS = 7 * NS_PER_S // 20
 _STREAM_NS = NS_PER_S // 10
-
-#: Velocity and yaw rate only; position, acceleration and yaw are ignored. ArduRover's own value.
-VELOCITY_MASK = 0x5E7
 
 
 class Session:
@@ -133,7 +139,11 @@ class Session:
             if self._params.auto_arm and self._wanted is None:
                 self._wanted = True
         self._judge()
-        return [*self._interval_requests(), *self._parameter_requests()] if fresh else []
+        if not fresh:
+            return []
+        asked = mavlink_failsafe.names(self.dialect.name)
+        wanted = want_telemetry(self.target, self._params.telemetry_hz)
+        return [*wanted, *read_parameters(self.target, asked)]
 
     def on_reboot(self) -> None:
         """The vehicle's own clock began anew: it has forgotten mode, arming and rates."""
@@ -160,7 +170,7 @@ class Session:
         due: list[Any] = []
         if now_ns >= self._heartbeat_ns:
             self._heartbeat_ns = now_ns + _HEARTBEAT_NS
-            due.append(_heartbeat())
+            due.append(heartbeat())
             if self._link:
                 due += self.time_sync.tick(now_ns)
         if self._link and not self.link(now_ns):
@@ -175,26 +185,14 @@ class Session:
             due += self._engage_requests()
         return due
 
+    @property
+    def target(self) -> Target:
+        """The vehicle, as an address."""
+        return Target(self.system, self.component)
+
     def setpoint(self, twist: Twist, boot_ms: int) -> Any:
-        """SET_POSITION_TARGET_LOCAL_NED in BODY_NED: FLU velocities turned to FRD."""
-        return mavlink.MAVLink_set_position_target_local_ned_message(
-            boot_ms & 0xFFFF_FFFF,
-            self.system,
-            self.component,
-            mavlink.MAV_FRAME_BODY_NED,
-            VELOCITY_MASK,
-            0.0,
-            0.0,
-            0.0,
-            twist.x,
-            -twist.y,
-            -twist.z,
-            0.0,
-            0.0,
-            0.0,
-            0.0,
-            -twist.yaw,
-        )
+        """A body velocity for the vehicle."""
+        return setpoint(self.target, twist, boot_ms)
 
     def sent_setpoint(self, now_ns: int) -> None:
         """A setpoint went out; the stream need not be filled up for a while."""
@@ -204,14 +202,19 @@ class Session:
         """PARAM_VALUE: remember it, and warn of a vehicle that would drive on without us."""
         name = message.param_id
         known = name in self.parameters
-        self.parameters[name] = message.param_value
-        if name == "FS_GCS_ENABLE" and not message.param_value and not known:
-            level = "info" if self._params.auto_arm else "warn"
-            self._log(level, f"{DRIVES_ON}. Fix: set FS_GCS_ENABLE to 1")
+        self.parameters[name] = mavlink_failsafe.value_of(message, self.dialect.name)
+        for advice in () if known else self._judged():
+            if advice.name == name:
+                level = "info" if self._params.auto_arm else "warn"
+                self._log(level, f"{advice.what}. Fix: {advice.fix}")
 
     def advice(self) -> list[str]:
         """What of the vehicle's settings makes it less safe."""
-        return [DRIVES_ON] if self.parameters.get("FS_GCS_ENABLE") == 0 else []
+        return [each.what for each in self._judged()]
+
+    def _judged(self) -> list[mavlink_failsafe.Advice]:
+        ours = self._params.system_id
+        return mavlink_failsafe.judge(self.dialect.name, self.parameters, ours)
 
     def _stream(self, now_ns: int) -> list[Any]:
         """Zeros, where the autopilot leaves the mode without a stream and nothing else flows."""
@@ -271,47 +274,9 @@ class Session:
         flag = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED
         return [self._command(_SET_MODE, flag, *self.dialect.mode_request)]
 
-    def _parameter_requests(self) -> list[Any]:
-        return [
-            mavlink.MAVLink_param_request_read_message(
-                self.system, self.component, name.encode(), -1
-            )
-            for name in self.dialect.failsafe
-        ]
-
-    def _interval_requests(self) -> list[Any]:
-        fast, slow = self._params.telemetry_hz, 1.0
-        rates = {
-            mavlink.MAVLINK_MSG_ID_ATTITUDE: fast,
-            mavlink.MAVLINK_MSG_ID_LOCAL_POSITION_NED: fast,
-            mavlink.MAVLINK_MSG_ID_SCALED_IMU: fast,
-            mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 5.0,
-            mavlink.MAVLINK_MSG_ID_SYS_STATUS: slow,
-        }
-        return [
-            self._command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, number, round(1e6 / rate))
-            for number, rate in rates.items()
-        ]
-
-    def _command(self, command: int, *values: float) -> Any:
-        filled = (*values, *[0.0] * (7 - len(values)))
-        return mavlink.MAVLink_command_long_message(
-            self.system, self.component, command, 0, *filled
-        )
+    def _command(self, number: int, *values: float) -> Any:
+        return command(self.target, number, *values)
 
 
-#: What FS_GCS_ENABLE 0 means (ArduRover: 3 s after the last setpoint).
-DRIVES_ON = "FS_GCS_ENABLE is 0: the vehicle drives on for 3 s when this computer dies"
 _SET_MODE = mavlink.MAV_CMD_DO_SET_MODE
 _ARM = mavlink.MAV_CMD_COMPONENT_ARM_DISARM
-
-
-def _heartbeat() -> Any:
-    return mavlink.MAVLink_heartbeat_message(
-        mavlink.MAV_TYPE_ONBOARD_CONTROLLER,
-        mavlink.MAV_AUTOPILOT_INVALID,
-        0,
-        0,
-        mavlink.MAV_STATE_ACTIVE,
-        3,
-    )

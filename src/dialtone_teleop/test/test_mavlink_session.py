@@ -10,7 +10,8 @@ from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_teleop.mavlink_clock import TimeSync
 from dialtone_teleop.mavlink_dialect import COPTER, PX4, ROVER, Dialect
-from dialtone_teleop.mavlink_session import DRIVES_ON, NS_PER_S, Session
+from dialtone_teleop.mavlink_failsafe import DRIVES_ON
+from dialtone_teleop.mavlink_session import NS_PER_S, Session
 from dialtone_teleop.params import MavlinkParams
 
 MS = 1_000_000
@@ -118,7 +119,7 @@ def test_a_pilot_who_takes_px4_out_of_offboard_ends_the_stream() -> None:
 def test_the_failsafe_parameters_are_read_and_a_bad_one_is_named_once() -> None:
     talk = Talk()
     asked = [m.param_id for m in talk.heartbeat(0) if m.get_type() == "PARAM_REQUEST_READ"]
-    assert asked == ["FS_GCS_ENABLE", "FS_TIMEOUT"]
+    assert asked == ["FS_GCS_ENABLE", "FS_TIMEOUT", "FS_ACTION", "SYSID_MYGCS", "MAV_GCS_SYSID"]
     value = mavlink.MAVLink_param_value_message(b"FS_GCS_ENABLE", 0.0, 9, 1, 0)
     value.param_id = "FS_GCS_ENABLE"
     talk.session.on_parameter(value)
