@@ -16,7 +16,7 @@ from typing import Any
 from mcap.opcode import Opcode
 
 from dialtone_core.errors import DialtoneError
-from dialtone_recorder.compact import replace_compacted
+from dialtone_recorder.compact import Advance, replace_compacted
 from dialtone_recorder.manifest import (
     RECORDING,
     FileFacts,
@@ -36,10 +36,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 32 << 20
 
 
-def index_episode(folder: Path) -> None:
+def index_episode(folder: Path, advance: Advance = lambda bytes_read: None) -> None:
     """Rewrite each file of ``folder`` chunked, compressed and indexed, in place and atomically.
 
-    Killed at any moment it leaves readable files and can be run again. Raises ``DialtoneError``
+    ``advance`` hears how many bytes were done. Killed at any moment it leaves readable files and
+    can be run again. Raises ``DialtoneError``
     and ``OSError``.
     """
     facts = read_episode(folder)
@@ -53,7 +54,7 @@ def index_episode(folder: Path) -> None:
     for entry in facts["files"]:
         path = folder / entry["path"]
         if not is_chunked(path):
-            entry["bytes"] = replace_compacted(path, record, channels, entry["messages"])
+            entry["bytes"] = replace_compacted(path, record, channels, entry["messages"], advance)
     facts["indexed"] = True
     write_bag_metadata(folder, metadata)
     write_episode(folder, facts)

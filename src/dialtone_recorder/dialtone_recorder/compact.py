@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +30,7 @@ from dialtone_recorder.rawfile import (
 )
 
 CHUNK_BYTES = 1 << 20
+Advance = Callable[[int], None]
 ChannelMetadata = Mapping[tuple[str, str], Mapping[str, str]]
 _INDEX_HEAD = struct.Struct("<BQHI")
 
@@ -37,7 +38,8 @@ _INDEX_HEAD = struct.Struct("<BQHI")
 class _Chunker:
     """Collects records until a chunk is full, then writes it with its message indexes."""
 
-    def __init__(self, out: BinaryIO, channels: ChannelMetadata) -> None:
+    def __init__(self, out: BinaryIO, channels: ChannelMetadata, advance: Advance) -> None:
+        self._advance = advance
         self._channels = channels
         self.contents = Contents()
         self.indexes: list[ChunkIndex] = []
@@ -86,6 +88,7 @@ class _Chunker:
     def flush(self) -> None:
         """Write the chunk; schemas and channels without a message go outside of one."""
         data = b"".join(self._parts)
+        self._advance(len(data))
         if not self._entries:
             self._out.write(data)
             self._clear()
@@ -133,6 +136,7 @@ def compact(
     target: Path,
     metadata: Mapping[str, Mapping[str, str]],
     channels: ChannelMetadata | None = None,
+    advance: Advance = lambda bytes_read: None,
 ) -> Contents:
     """Write ``source`` (unchunked, sealed or cut) as ``target``: chunked, zstd, indexed.
 
@@ -144,7 +148,7 @@ def compact(
     with file, target.open("wb", buffering=1 << 20) as out:
         out.write(MCAP0_MAGIC)
         out.write(header())
-        chunker = _Chunker(out, channels or {})
+        chunker = _Chunker(out, channels or {}, advance)
         for opcode, start, body in records(file, size):
             if opcode not in (Opcode.HEADER, Opcode.METADATA):
                 chunker.add(opcode, start, body)
@@ -173,6 +177,7 @@ def replace_compacted(
     metadata: Mapping[str, Mapping[str, str]],
     channels: ChannelMetadata,
     expected: int,
+    advance: Advance = lambda bytes_read: None,
 ) -> int:
     """Compact ``path`` in place, atomically; returns the new size in bytes.
 
@@ -180,7 +185,7 @@ def replace_compacted(
     ``expected`` messages.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    contents = compact(path, temporary, metadata, channels)
+    contents = compact(path, temporary, metadata, channels, advance)
     if contents.messages != expected:
         temporary.unlink()
         raise DialtoneError(

@@ -126,10 +126,11 @@ def read_episode(folder: Path) -> dict[str, Any]:
         ) from error
     except orjson.JSONDecodeError as error:
         raise DialtoneError(
-            f"not JSON: {error}", where=str(path), fix="remove it; its facts can be rebuilt"
-        ) from error
+            f"not JSON: {error.msg}", where=f"{path}: offset {error.pos}",
+            fix="remove it; its facts can be rebuilt",
+        ) from error  # fmt: skip
     if not isinstance(facts, dict):
-        raise DialtoneError("no JSON object", where=str(path), fix="remove it")
+        raise DialtoneError("no JSON object", where=f"{path}: offset 0", fix="remove it")
     return facts
 
 

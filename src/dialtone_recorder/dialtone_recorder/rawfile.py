@@ -6,7 +6,9 @@ recorder ends in the middle of one; after a power cut its tail may be zeros.
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -36,6 +38,8 @@ from dialtone_core.errors import DialtoneError
 
 _HEAD = struct.Struct("<BQ")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
+#: What may be the beginning of a message record below 4 GiB.
+_MAYBE_MESSAGE = re.compile(rb"\x05(?=.{4}\0{4})", re.DOTALL)
 #: Data records and the least that each is long. After a power cut a head's own end may be zeros.
 _SHORTEST: dict[int, int] = {
     Opcode.HEADER: 8, Opcode.SCHEMA: 14, Opcode.CHANNEL: 16, Opcode.MESSAGE: 22,
@@ -92,6 +96,7 @@ class Contents:
     metadata: int = 0
     end_offset: int = 8
     header: bool = False
+    profile: str = "ros2"
 
     def extend(self, messages: int, start_ns: int, end_ns: int) -> None:
         """Note so many messages of this time; ``counts`` is the caller's."""
@@ -119,6 +124,7 @@ class Contents:
             self.metadata += 1
         elif opcode == Opcode.HEADER:
             self.header = True
+            self.profile = Header.read(ReadDataStream(BytesIO(body))).profile
 
     def statistics(self, chunks: int = 0) -> Statistics:
         return Statistics(
@@ -199,6 +205,35 @@ def read_contents(path: Path) -> Contents:
                 break  # zeros that a power cut left in the last record
             contents.end_offset += len(head) + len(body)
     return contents
+
+
+def goes_on(path: Path, contents: Contents) -> int | None:
+    """Where whole messages lie behind the last record that could be read; ``None`` for nowhere.
+
+    A killed recorder and a power cut leave half a record or zeros. Whole messages behind what is
+    no record mean that the file was damaged, and must not be cut off.
+    """
+    size = path.stat().st_size
+    if size <= contents.end_offset:
+        return None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for found in _MAYBE_MESSAGE.finditer(data, contents.end_offset + 1):
+            at = found.start()
+            after = _message_end(data, at, size, contents)
+            if after == size or (after and _message_end(data, after, size, contents)):
+                return at
+    return None
+
+
+def _message_end(data: mmap.mmap, at: int, size: int, contents: Contents) -> int:
+    """Behind the message at ``at``; 0 where no whole message of a known channel lies there."""
+    if at + 9 + MESSAGE_HEAD.size > size:
+        return 0
+    opcode, length = _HEAD.unpack_from(data, at)
+    channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(data, at + 9)
+    known = opcode == Opcode.MESSAGE and channel in contents.channels and log_ns > 0
+    end: int = at + 9 + length
+    return end if known and length >= MESSAGE_HEAD.size and end <= size else 0
 
 
 def seal(path: Path) -> Contents:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from mcap.reader import make_reader
 from mcap.records import Channel, Schema
-from mcap.summary import Summary
 
 from dialtone_core.cdr import read_stamp_ns
 from dialtone_core.errors import DialtoneError, WireError
+from dialtone_recorder.intake import damaged, open_mcap, read_summary
 from dialtone_recorder.manifest import RECORDING, read_episode
 from dialtone_recorder.reader import DAMAGE, episode_files, resolve
 from dialtone_recorder.rosmsg import Definition, parse
-
-#: rosbag2 writes ``ros2``; the Foxglove and C++ writers may leave it empty.
-_PROFILES = ("ros2", "")
 
 
 class Raw(NamedTuple):
@@ -31,12 +28,14 @@ class Raw(NamedTuple):
 
 
 class TopicFacts(NamedTuple):
-    """A topic of an episode; ``problem`` says why it cannot be exported, if so."""
+    """A topic of an episode; ``problem`` says why it cannot be exported, if so; ``where`` is its
+    channel in the file."""
 
     type: str
     messages: int
     definition: Definition | None
     problem: str
+    where: str
 
 
 class Recording:
@@ -60,7 +59,13 @@ class Recording:
         if (self.path / "episode.json").exists():
             self.facts = read_episode(self.path)
         for file in self.files:
-            self._open(file)
+            self._note(file)
+        if self.topics and not any(each.definition for each in self.topics.values()):
+            topic, facts = next(iter(self.topics.items()))
+            raise DialtoneError(
+                f"nothing in it can be read; {topic}: {facts.problem}", where=facts.where,
+                fix="give a recording of ROS 2",
+            )  # fmt: skip
 
     def task(self) -> str:
         """What the policy shall be told: the instruction, or the task."""
@@ -76,19 +81,27 @@ class Recording:
         total = sum(self.topics[topic].messages for topic in topics if topic in self.topics)
         done = 0
         for file in self.files:
-            with _open(file) as stream, _Damage(file, stream):
-                reader = make_reader(stream, validate_crcs=True)
-                for _, channel, message in reader.iter_messages(topics):
-                    done += 1
-                    if on_progress is not None and done % 64 == 0:
-                        on_progress(done / total if total else 1.0)
-                    yield Raw(channel.topic, message.log_time, message.publish_time, message.data)
+            with open_mcap(file) as stream:
+                try:
+                    for _, channel, message in make_reader(
+                        stream, validate_crcs=True
+                    ).iter_messages(topics):
+                        done += 1
+                        if on_progress is not None and done % 64 == 0:
+                            on_progress(done / total if total else 1.0)
+                        yield Raw(
+                            channel.topic, message.log_time, message.publish_time, message.data
+                        )
+                except WireError:
+                    raise
+                except (OSError, *DAMAGE) as error:
+                    damaged(file, stream.tell(), str(error) or type(error).__name__, error)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file by its name."""
         found = {}
         for file in self.files:
-            with _open(file) as stream:
+            with open_mcap(file) as stream:
                 digest = hashlib.sha256()
                 while block := stream.read(1 << 20):
                     digest.update(block)
@@ -106,34 +119,30 @@ class Recording:
             )  # fmt: skip
         if facts.definition is None:
             raise DialtoneError(
-                f"{label}: {topic} cannot be read: {facts.problem}", where=str(self.path),
+                f"{label}: {topic} cannot be read: {facts.problem}", where=facts.where,
                 fix="map another topic",
             )  # fmt: skip
         return facts.definition
 
-    def _open(self, file: Path) -> None:
-        with _open(file) as stream, _Damage(file, stream):
-            reader = make_reader(stream, validate_crcs=True)
-            profile = reader.get_header().profile
-            if profile not in _PROFILES:
-                raise DialtoneError(
-                    f"profile {profile!r}, not ros2", where=str(file),
-                    fix="export episodes of ROS 2 only",
-                )  # fmt: skip
-            summary = reader.get_summary()
-            if summary is None or summary.statistics is None:
-                raise DialtoneError(
-                    f"ends at offset {stream.seek(0, 2)} without statistics: it was not closed",
-                    where=str(file), fix="dialtone episodes recover",
-                )  # fmt: skip
-            self._note(summary)
-
-    def _note(self, summary: Summary) -> None:
-        assert summary.statistics is not None
-        for number, channel in summary.channels.items():
-            count = summary.statistics.channel_message_counts.get(number, 0)
+    def _note(self, file: Path) -> None:
+        schemas: dict[int, Schema] = {}
+        channels: list[tuple[int, Channel]] = []
+        counts: dict[int, int] | None = None
+        for offset, record in read_summary(file):
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel):
+                channels.append((offset, record))
+            else:
+                counts = record.channel_message_counts
+        if counts is None:
+            damaged(file, file.stat().st_size, "no statistics, it was not closed")
+        for offset, channel in channels:
             known = self.topics.get(channel.topic)
-            facts = _topic_facts(channel, summary.schemas.get(channel.schema_id), count)
+            count = counts.get(channel.id, 0)
+            facts = _topic_facts(
+                channel, schemas.get(channel.schema_id), count, f"{file}: offset {offset}"
+            )
             if known is not None:
                 problem = known.problem or facts.problem
                 if known.type != facts.type:
@@ -145,47 +154,21 @@ class Recording:
             self.topics[channel.topic] = facts
 
 
-def _topic_facts(channel: Channel, schema: Schema | None, count: int) -> TopicFacts:
+def _topic_facts(channel: Channel, schema: Schema | None, count: int, where: str) -> TopicFacts:
     name = schema.name if schema else ""
+    definition, problem = None, ""
     if channel.message_encoding != "cdr":
-        return TopicFacts(name, count, None, f"encoding {channel.message_encoding!r}, not cdr")
-    if schema is None or schema.encoding != "ros2msg" or not schema.data:
-        told = schema.encoding if schema and schema.data else ""
-        problem = f"definition in {told!r}, not ros2msg" if told else "no definition recorded"
-        return TopicFacts(name, count, None, problem)
-    try:
-        return TopicFacts(name, count, parse(name, schema.data.decode()), "")
-    except (ValueError, UnicodeDecodeError) as error:
-        return TopicFacts(name, count, None, f"definition not understood: {error}")
-
-
-class _Damage:
-    """Turns what the library raises on damaged bytes into one line with the offset."""
-
-    def __init__(self, file: Path, stream: BinaryIO) -> None:
-        self._file = file
-        self._stream = stream
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, *DAMAGE)) and not isinstance(error, WireError):
-            offset = 0 if self._stream.closed else self._stream.tell()
-            why = str(error) or type(error).__name__
-            raise DialtoneError(
-                f"not readable: {why}", where=f"{self._file}: offset {offset}",
-                fix="dialtone episodes verify says more, dialtone episodes recover may help",
-            ) from error  # fmt: skip
-
-
-def _open(file: Path) -> BinaryIO:
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise DialtoneError(
-            f"cannot read it ({error.strerror})", where=str(file), fix="check the path"
-        ) from error
+        problem = f"encoding {channel.message_encoding!r}, not cdr"
+    elif schema is None or not schema.data:
+        problem = "no definition recorded"
+    elif schema.encoding != "ros2msg":
+        problem = f"definition in {schema.encoding!r}, not ros2msg"
+    else:
+        try:
+            definition = parse(name, schema.data.decode())
+        except ValueError as error:  # UnicodeDecodeError is one
+            problem = f"definition not understood: {error}"
+    return TopicFacts(name, count, definition, problem, where)
 
 
 def stamp_of(raw: Raw, timeline: str) -> int:

@@ -27,6 +27,8 @@ from dialtone_recorder.closing import (
     metadata_of,
     publish,
 )
+from dialtone_recorder.compact import Advance
+from dialtone_recorder.intake import PROFILES
 from dialtone_recorder.manifest import (
     FORMAT,
     RECORDING,
@@ -34,7 +36,15 @@ from dialtone_recorder.manifest import (
     write_bag_metadata,
     write_episode,
 )
-from dialtone_recorder.rawfile import MESSAGE_HEAD, Contents, open_raw, records, seal
+from dialtone_recorder.rawfile import (
+    MESSAGE_HEAD,
+    Contents,
+    goes_on,
+    open_raw,
+    read_contents,
+    records,
+    seal,
+)
 from dialtone_recorder.stats import TopicStats
 from dialtone_recorder.topics import Topic
 
@@ -75,7 +85,7 @@ def claimed(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def recover(folder: Path) -> Path | None:
+def recover(folder: Path, advance: Advance = lambda bytes_read: None) -> Path | None:
     """Turn an orphan into an episode; ``None`` when it is being recorded by a live process.
 
     Every whole record of its files is kept. ``episode.json`` says ``recovered``. A folder without
@@ -87,8 +97,8 @@ def recover(folder: Path) -> Path | None:
         clean(folder)
         facts = _facts(folder)
         if facts.get("state") != "closing":
-            _rebuild(folder, facts)
-        index_episode(folder)
+            _rebuild(folder, facts, advance)
+        index_episode(folder, advance)
         return publish(folder)
 
 
@@ -100,7 +110,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         return {"format": FORMAT, "name": name, "topics": []}
 
 
-def _rebuild(folder: Path, facts: dict[str, Any]) -> None:
+def _rebuild(folder: Path, facts: dict[str, Any], advance: Advance) -> None:
     """Seal the files and count again; whatever was only in the recorder's memory is unknown."""
     known = {(each["name"], each["type"]): each for each in facts.get("topics", [])}
     stats: dict[tuple[str, str], TopicStats] = {}
@@ -113,8 +123,10 @@ def _rebuild(folder: Path, facts: dict[str, Any]) -> None:
                 "its papers are lost, but it is indexed", where=str(path),
                 fix="it reads as it is: move it out of the folder",
             )  # fmt: skip
+        _check(path)
         contents = seal(path)
         _count(path, contents, known, stats)
+        advance(path.stat().st_size)
         files.append(
             {"path": path.name, "messages": contents.messages, "start_ns": contents.start_ns,
              "end_ns": contents.end_ns, "bytes": path.stat().st_size}
@@ -135,6 +147,27 @@ def _rebuild(folder: Path, facts: dict[str, Any]) -> None:
     )  # fmt: skip
     write_bag_metadata(folder, metadata_of(facts))
     write_episode(folder, facts)
+
+
+def _check(path: Path) -> None:
+    """Refuse what sealing would spoil: another format's file, or one that was damaged."""
+    contents = read_contents(path)
+    encodings = {each.message_encoding for each in contents.channels.values()} - {"cdr"}
+    if contents.profile not in PROFILES or encodings:
+        told = (
+            f"encoding {encodings.pop()!r:.60}" if encodings else f"profile {contents.profile!r}"
+        )
+        raise DialtoneError(
+            f"{told}: no recording of ROS 2", where=f"{path}: offset 8",
+            fix="move it out of the folder",
+        )  # fmt: skip
+    at = goes_on(path, contents)
+    if at is not None:
+        raise DialtoneError(
+            f"damaged: no record can be read here, and whole ones follow at {at}",
+            where=f"{path}: offset {contents.end_offset}",
+            fix="it stays as it is: restore it from a backup, or move it out of the folder",
+        )  # fmt: skip
 
 
 def _count(
@@ -163,11 +196,26 @@ def _count(
                 by_channel[number].update(log_ns, publish_ns, seq, len(body) - MESSAGE_HEAD.size)
 
 
-def recover_all(directory: Path) -> Iterator[dict[str, Any]]:
-    """Recover every orphan and index what was put off; yields what became of each."""
+def work(directory: Path) -> int:
+    """Bytes to go through: an orphan's are counted and then indexed."""
+    sizes = [
+        times * sum(path.stat().st_size for path in folder.glob("*.mcap"))
+        for times, folders in ((2, orphans(directory)), (1, unindexed(directory)))
+        for folder in folders
+    ]
+    return sum(sizes)
+
+
+def recover_all(
+    directory: Path, advance: Advance = lambda bytes_read: None
+) -> Iterator[dict[str, Any]]:
+    """Recover every orphan and index what was put off; yields what became of each.
+
+    ``advance`` hears of bytes, at most ``work`` of them.
+    """
     for folder in orphans(directory):
         try:
-            path = recover(folder)
+            path = recover(folder, advance)
         except (DialtoneError, OSError, ValueError) as error:
             yield {"folder": str(folder), "error": str(error)}
             continue
@@ -179,7 +227,7 @@ def recover_all(directory: Path) -> Iterator[dict[str, Any]]:
             if not free:
                 continue
             try:
-                index_episode(folder)
+                index_episode(folder, advance)
             except (DialtoneError, OSError) as error:
                 yield {"folder": str(folder), "error": str(error)}
 

@@ -11,7 +11,6 @@ import numpy as np
 import orjson
 import pytest
 import rclpy
-from mcap.writer import Writer
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
@@ -174,71 +173,6 @@ def test_a_message_that_is_not_its_type_is_found(tmp_path: Path) -> None:
     session.release()
     (problem,) = verify(publish(session.folder))
     assert "/text: message received at" in problem
-
-
-def foreign(path: Path, profile: str, encoding: str) -> None:
-    with path.open("wb") as stream:
-        writer = Writer(stream)
-        writer.start(profile)
-        schema = writer.register_schema("x", "jsonschema", b"{}")
-        channel = writer.register_channel("/x", encoding, schema)
-        writer.add_message(channel, 5, b"{}", 5)
-        writer.finish()  # type: ignore[no-untyped-call]
-
-
-BAD = ("cut", "flipped", "flipped summary", "empty", "junk", "wrong profile", "foreign encoding")
-VERBS = {
-    "verify": ("verify",),
-    "show": ("show",),
-    "plot": ("show", "--plot", "{out}.png"),
-    "trim": ("trim", "--start", "1", "--out", "{out}"),
-    "split": ("split", "--at", "1", "--out", "{out}"),
-    "merge": ("merge", "{good}", "--out", "{out}"),
-    "replay": ("replay", "--wait", "0", "--speed", "1000"),
-}
-
-
-def bad_file(kind: str, good: bytes, path: Path) -> None:
-    data = bytearray(good)
-    if kind == "wrong profile":
-        foreign(path, "ros1", "ros1")
-    elif kind == "foreign encoding":
-        foreign(path, "", "json")
-    elif kind == "cut":
-        path.write_bytes(data[: len(data) // 2])
-    elif kind == "flipped":
-        data[data.index(b"\x28\xb5\x2f\xfd") + 40] ^= 0x40  # behind zstd's magic: in a chunk
-        path.write_bytes(data)
-    elif kind == "flipped summary":
-        data[-200] ^= 0x40
-        path.write_bytes(data)
-    else:
-        path.write_bytes(b"" if kind == "empty" else b"junk" * 100)
-
-
-@pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_bad_file_is_refused_with_its_name_and_offset_and_leaves_nothing(
-    tmp_path: Path, verb: str, kind: str
-) -> None:
-    (tmp_path / "source").mkdir()
-    good = record(tmp_path / "source", "good")
-    folder = tmp_path / "bad"
-    folder.mkdir()
-    path = folder / "bad.mcap"
-    bad_file(kind, (good / "good_0.mcap").read_bytes(), path)
-    before = path.read_bytes()
-    words = [each.format(out=folder / "made", good=good) for each in VERBS[verb]]
-    done = run(folder, words[0], str(path), *words[1:])
-    said = str(done.exception) if isinstance(done.exception, DialtoneError) else done.output
-    code = (
-        done.exception.exit_code if isinstance(done.exception, DialtoneError) else done.exit_code
-    )
-    assert code == 2, done.output
-    assert "bad.mcap" in said
-    assert "offset" in said
-    assert [each.name for each in folder.iterdir()] == ["bad.mcap"]
-    assert path.read_bytes() == before
 
 
 def test_commands_are_known_by_name_and_by_type() -> None:

@@ -16,14 +16,20 @@ UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-use
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("disks")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a small disk may be mounted."""
+    made = tmp_path_factory.mktemp("disks")
     able = subprocess.run(
-        [*UNSHARE, "mount", "-t", "tmpfs", "none", folder], capture_output=True, text=True,
+        [*UNSHARE, "mount", "-t", "tmpfs", "none", made], capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if able.returncode:
         pytest.skip(f"this machine lets nobody mount a small disk: {able.stderr.strip()}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("small_disk.py")
     done = subprocess.run(
         [*UNSHARE, sys.executable, script, folder], capture_output=True, text=True, timeout=50,
@@ -64,3 +70,23 @@ def test_a_read_only_folder_is_refused_by_name_by_the_node_and_by_an_episode(
     assert "episodes cannot be written there (Read-only file system)" in by_node
     assert "cannot begin an episode (Read-only file system)" in by_episode
     assert all("refuses" in each and "Fix:" in each for each in (by_node, by_episode))
+
+
+def test_a_node_that_cannot_record_from_the_start_says_so_and_stays(folder: Path) -> None:
+    disk = folder / "tiny"
+    disk.mkdir()
+    node = f"{sys.executable} -m dialtone_recorder.node --ros-args"
+    script = (
+        f"mount -t tmpfs -o size=1m none {disk} && "
+        f"exec {node} -p directory:={disk} -p autostart:=true"
+    )
+    process = subprocess.Popen([*UNSHARE, "sh", "-c", script], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        told = next((line for line in process.stderr if "not recording" in line), "")
+        assert "No space left on device" in told
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        rest = process.stderr.read()
+    assert process.wait(10) == 0, rest
