@@ -147,6 +147,23 @@ class Serial:
         except termios.error as error:  # not an OSError; a device that refuses the settings
             raise OSError(*error.args) from error
 
+    def speak_at(self, baud: int) -> None:
+        """Change the rate; what arrived at the old one is forgotten."""
+        self._port.baudrate = baud
+        self._port.reset_input_buffer()
+
+    @property
+    def baud(self) -> int:
+        return int(self._port.baudrate)
+
+    @property
+    def device(self) -> str:
+        return str(self._port.port)
+
+    def patience(self, read_timeout_s: float) -> None:
+        """``read`` waits so long from now on."""
+        self._port.timeout = read_timeout_s
+
     def read(self) -> bytes:
         try:
             first: bytes = self._port.read(1)

@@ -6,6 +6,7 @@ same on ``diagnostics`` (``advice``).
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_core.errors import DialtoneError
+from dialtone_teleop.autobaud import find_serial, is_search
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
 from dialtone_teleop.mavlink_dialect import dialect_of
@@ -44,7 +46,9 @@ def ask_autopilot(params: MavlinkParams) -> Autopilot:
     ``DialtoneError`` where the line does not open or no autopilot is heard on it.
     """
     try:
-        link = open_link(parse_link_url(params.url), _READ_S)
+        url = parse_link_url(params.url)
+        search = find_serial(url, _READ_S, threading.Event()) if is_search(url) else None
+        link: Link = search or open_link(url, _READ_S)
     except OSError as error:
         raise DialtoneError(
             f"{params.url} does not open ({error.strerror or error})",

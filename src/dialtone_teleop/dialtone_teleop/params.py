@@ -181,7 +181,8 @@ class MavlinkParams:
 
     url: str = param(
         "udpin:127.0.0.1:14550",
-        "udpin:HOST:PORT, udpout:HOST:PORT, tcp:HOST:PORT or serial:DEVICE:BAUD",
+        "udpin:HOST:PORT, udpout:HOST:PORT, tcp:HOST:PORT or serial:DEVICE:BAUD; a baud rate auto "
+        "is found by listening, * and ? in a device are wildcards",
     )
     system_id: int = param(1, "our MAVLink system id", minimum=1, maximum=255)
     component_id: int = param(

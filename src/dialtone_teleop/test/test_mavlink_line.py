@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
+import termios
+import threading
 import tty
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,8 @@ from dialtone_core.config import build
 from dialtone_core.errors import ConfigError
 from dialtone_core.ports import free_ports
 from dialtone_teleop.actuators.mavlink import MavlinkActuator
+from dialtone_teleop.autobaud import find_serial
+from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.mavlink_session import Session
 from dialtone_teleop.params import MavlinkParams, TeleopParams
 
@@ -89,6 +94,66 @@ def test_a_serial_port_that_is_pulled_and_plugged_in_again_heals(
         assert len([line for level, line in lines if level == "error"]) == 3
 
 
+class Radio:
+    """An autopilot on a pty that cares about the baud rate, as a real line does.
+
+    The kernel keeps the rate that was set on the slave side; at any other than ours the other end
+    hears garbage.
+    """
+
+    def __init__(self, port: Path, rate: int) -> None:
+        self._rate = getattr(termios, f"B{rate}")
+        self._port = port
+        self.master, self._slave = os.openpty()
+        tty.setraw(self.master)
+        self._pause = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        port.symlink_to(os.ttyname(self._slave))
+        self._thread.start()
+
+    def _run(self) -> None:
+        os.set_blocking(self.master, False)
+        dice = random.Random(1)
+        while not self._pause.wait(0.005):
+            right = termios.tcgetattr(self.master)[5] == self._rate
+            with suppress(OSError):  # nobody has it open, or nobody reads
+                os.write(self.master, heartbeat() if right else dice.randbytes(80))
+            with suppress(OSError):
+                os.read(self.master, 4096)
+
+    def unplug(self) -> None:
+        self._pause.set()
+        self._thread.join()
+        self._port.unlink()
+        os.close(self._slave)
+        os.close(self.master)
+
+
+def test_the_baud_rate_and_the_device_are_found_and_again_after_a_change_of_both(
+    until: Callable[..., object], tmp_path: Path
+) -> None:
+    actuator, lines = opened(f"serial:{tmp_path}/ttyACM*:auto")
+    with closing(actuator):
+        waits(until, "reported missing", lambda: any("no device matches" in x for _, x in lines))
+        for device, rate in (("ttyACM0", 57600), ("ttyACM1", 921600)):
+            radio = Radio(tmp_path / device, rate)
+            said = f"an autopilot speaks on {tmp_path}/{device} at {rate} baud"
+            waits(until, said, lambda said=said: ("info", said) in lines)  # type: ignore[misc]
+            waits(until, "linked", lambda: linked(actuator))
+            assert actuator.send(STOP) == STOP
+            radio.unplug()
+            waits(until, "noticed", lambda: lines[-1][0] == "error")
+
+
+def test_a_device_that_speaks_no_mavlink_at_any_rate_is_named(tmp_path: Path) -> None:
+    radio = Radio(tmp_path / "ttyUSB0", 300)
+    try:
+        with pytest.raises(OSError, match="ttyUSB0: no MAVLink is heard at any baud rate"):
+            find_serial(parse_link_url(f"serial:{tmp_path}/ttyUSB0:auto"), 0.1, threading.Event())
+    finally:
+        radio.unplug()
+
+
 def test_a_port_that_another_program_holds_is_named_and_taken_once_free(
     until: Callable[..., object],
 ) -> None:
@@ -124,7 +189,7 @@ def test_a_setpoint_turns_left_up_and_counterclockwise_into_right_down_and_clock
 
 
 @pytest.mark.parametrize(
-    "url", ["", "udp", "udpin:1", "serial:/dev/x", "tcp:h:99999", "udpin:h:x"]
+    "url", ["", "udp", "udpin:1", "serial:/dev/x", "serial:/dev/x:0", "tcp:h:99999", "tcp:h:auto"]
 )
 def test_a_url_that_is_none_stops_the_start_by_name(url: str) -> None:
     with pytest.raises(ConfigError, match=r"mavlink\.url is"):

@@ -18,6 +18,7 @@ from dialtone_core.clock import Clock
 from dialtone_core.command import Attitude, Twist
 from dialtone_teleop import telemetry
 from dialtone_teleop.actuators.base import VehicleState
+from dialtone_teleop.autobaud import find_serial, is_search
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
 from dialtone_teleop.mavlink_attitude import attitude_target
@@ -55,6 +56,7 @@ class MavlinkActuator:
         self._session = Session(params, self._say)
         self._link: Link | None = None
         self._line_up: bool | None = None
+        self._baud = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._on_telemetry: Callable[[Telemetry], None] = lambda _: None
@@ -176,7 +178,7 @@ class MavlinkActuator:
         retry_s = _FIRST_RETRY_S
         while not self._stopping.is_set():
             try:
-                link = open_link(self._url, _READ_TIMEOUT_S)
+                link = self._open_link()
             except OSError as error:
                 self._line_is(False, error)
                 self._stopping.wait(retry_s)
@@ -190,6 +192,14 @@ class MavlinkActuator:
             if not self._stopping.is_set():
                 self._drop_link()
                 self._stopping.wait(retry_s)
+
+    def _open_link(self) -> Link:
+        if not is_search(self._url):
+            return open_link(self._url, _READ_TIMEOUT_S)
+        found = find_serial(self._url, _READ_TIMEOUT_S, self._stopping, self._baud)
+        self._baud = found.baud
+        self._log("info", f"an autopilot speaks on {found.device} at {found.baud} baud")
+        return found
 
     def _read_until_broken(self, link: Link) -> None:
         while not self._stopping.is_set():
