@@ -25,6 +25,7 @@ from dialtone_bridge.transports.base import Inbound
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
 from dialtone_core.errors import ConfigError
 from dialtone_ros.qos import LATCHED
+from dialtone_ros.timers import steady_timer
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NS_PER_S = 1_000_000_000
@@ -76,7 +77,7 @@ class RosFoxglove:
                     told[0] = transport.clients
                     publisher.publish(UInt32(data=told[0]))
 
-            node.create_timer(1.0, count)
+            steady_timer(node, 1.0, count)
 
     def _on_clock(self, clock: Any) -> None:
         self.transport.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)

@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile
 
 from dialtone_core.sample import Sample
 from dialtone_ros.drain import DrainedSubscription, OnBurst
+from dialtone_ros.timers import steady_timer
 from dialtone_ros.types import message_class
 
 #: Messages are handed on in waves, so that what the other reader brings meanwhile is known by
@@ -41,7 +42,7 @@ class Replay:
         self._subscription = DrainedSubscription(
             node, type_name, message_class(type_name), name, qos, on_burst=self._found.extend
         )
-        self._timer = node.create_timer(_WAVE_S, self._wave)
+        self._timer = steady_timer(node, _WAVE_S, self._wave)
 
     def close(self) -> None:
         """End it now; idempotent."""

@@ -16,6 +16,7 @@ from dialtone_bridge.ros_replay import Replay
 from dialtone_bridge.routes import BULK_TYPES
 from dialtone_bridge.transports.base import Topic
 from dialtone_ros.drain import DrainedSubscription, OnBurst
+from dialtone_ros.timers import steady_timer
 from dialtone_ros.types import message_class, message_definition
 
 #: A robot's nodes start together: look often while they do, seldom later (each look costs CPU).
@@ -83,7 +84,7 @@ class RosSource:
 
     def _set_period(self, period_s: float) -> None:
         self.close()
-        self._timer = self._node.create_timer(period_s, self._look)
+        self._timer = steady_timer(self._node, period_s, self._look)
 
     def _look(self) -> None:
         """Compare the graph with what is known."""

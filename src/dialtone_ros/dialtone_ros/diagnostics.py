@@ -10,6 +10,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from dialtone_ros.timers import steady_timer
+
 
 class Level(IntEnum):
     """diagnostic_msgs/DiagnosticStatus levels."""
@@ -55,7 +57,7 @@ class Diagnostics:
         self._hardware_id = hardware_id
         self._parts: dict[str, Callable[[], Report]] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "diagnostics", 10)
-        self._timer = node.create_timer(period_s, self.publish)
+        self._timer = steady_timer(node, period_s, self.publish)
 
     def add(self, part: str, report: Callable[[], Report]) -> None:
         """Report ``part`` as ``<node>: <part>`` from now on."""
