@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
 from typing import Any
@@ -26,6 +27,8 @@ TWIST = "geometry_msgs/msg/Twist"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _QOS = QoSProfile(depth=10)
 NS_PER_S = 1_000_000_000
+#: A publisher takes what no reader has acknowledged yet with it.
+_LINGER_S = 1.0
 
 
 class RosInbound:
@@ -35,7 +38,7 @@ class RosInbound:
         self._node = node
         self._table = table
         self._read_only = read_only
-        self._publishers: dict[tuple[str, str], Publisher] = {}
+        self._publishers: dict[tuple[str, str, object], Publisher] = {}
         self.published = 0
         # Made now: the first command of a drive should not wait for discovery.
         self._stamped = node.create_publisher(TwistStamped, "cmd_vel/nats", _QOS)
@@ -55,7 +58,9 @@ class RosInbound:
         self._stamped.publish(message)
         self.published += 1
 
-    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+    def message(
+        self, path: str, type_name: str, encoding: str, payload: bytes, client: object = None
+    ) -> None:
         self._check(path)
         if len(payload) > MAX_MESSAGE_BYTES:
             raise WireError("too_big", f"{len(payload)} bytes")
@@ -65,8 +70,20 @@ class RosInbound:
             _fill(made, _twist(encoding, payload))
         else:
             made = _decode(type_name, encoding, payload)
-        self._publisher(path, type_name).publish(made)
+        self._publisher(path, type_name, client).publish(made)
         self.published += 1
+
+    def left(self, client: object) -> None:
+        """Close its publishers, once what they sent last has had time to arrive."""
+        gone = [key for key in self._publishers if key[2] is client]
+        for publisher in [self._publishers.pop(key) for key in gone]:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._destroy, publisher)
+
+    def _destroy(self, publisher: Publisher) -> None:
+        """In the executor's thread, which may be looking at it."""
+        executor = self._node.executor
+        if executor is not None:
+            executor.create_task(self._node.destroy_publisher, publisher)
 
     def _check(self, path: str) -> None:
         if self._read_only:
@@ -87,8 +104,8 @@ class RosInbound:
             raise WireError("no_type", f"{path[:60]} has {len(types)} types on the graph")
         return str(types[0])
 
-    def _publisher(self, path: str, type_name: str) -> Publisher:
-        key = (path, type_name)
+    def _publisher(self, path: str, type_name: str, client: object) -> Publisher:
+        key = (path, type_name, client)
         if key not in self._publishers:
             made = self._node.create_publisher(message_class(type_name), path, _QOS)
             self._publishers[key] = made

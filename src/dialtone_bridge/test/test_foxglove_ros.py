@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bridge_rig import Peer, Rig, until
+from foxglove_rig import reply
 from geometry_msgs.msg import Twist
 from rcl_interfaces.srv import ListParameters
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String, UInt32
-from test_foxglove_server import reply
+from std_srvs.srv import SetBool
 
 from dialtone_bridge.clients.foxglove_client import FoxgloveClient, open_client
 
@@ -168,3 +170,56 @@ async def test_each_client_gets_what_every_publisher_latched_and_nobody_gets_it_
         makers[0].publish(String(data="newer"))
         for client in (first, second):
             assert b"newer" in (await client.receive(30)).payload
+
+
+async def test_a_client_has_publishers_of_its_own_that_go_with_it(rig: Rig, peer: Peer) -> None:
+    heard = peer.listen(Twist, "cmd_vel")
+    rig.start_bridge(**OPEN)
+    url = (await rig.file()).foxglove_url
+    async with open_client(url) as one:
+        channel = await one.advertise("/cmd_vel")
+        await one.publish(await one.advertise("/nowhere"), {"linear": {}})
+        await one.wait_status("/nowhere")
+        assert peer.node.count_publishers("cmd_vel") == 0
+        async with open_client(url) as two:
+            for client in (one, two):
+                mine = channel if client is one else await two.advertise("/cmd_vel")
+                await client.publish(mine, {"linear": {"x": 0.1}})
+            await until(lambda: peer.node.count_publishers("cmd_vel") == 2)
+        await until(lambda: peer.node.count_publishers("cmd_vel") == 1)
+        before = len(heard)
+        await one.publish(channel, {"linear": {"x": 0.2}})
+        await until(lambda: [each for each in heard[before:] if each.linear.x == 0.2])
+        await one.unadvertise(channel)
+        await until(lambda: peer.node.count_publishers("cmd_vel") == 0)
+        await until(lambda: heard[-1] == Twist())
+
+
+async def test_a_read_only_bridge_in_simulated_time_looks_and_touches_nothing(
+    rig: Rig, peer: Peer
+) -> None:
+    heard = peer.listen(Twist, "cmd_vel")
+    peer.node.declare_parameter("gain", 1.5)
+    peer.node.create_service(SetBool, "teleop/arm", lambda _, response: response)
+    clock = peer.node.create_publisher(Clock, "/clock", 10)
+    rig.start_bridge(use_sim_time=True, read_only=True, **OPEN)
+    async with open_client((await rig.file()).foxglove_url) as client:
+        # No clock runs yet, and the graph is followed all the same.
+        await client.wait_channel("/clock")
+        assert "time" in client.server_info["capabilities"]
+        await until(lambda: clock.get_subscription_count() > 0)
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = 5, 7
+        clock.publish(message)
+        await until(lambda: client.time_ns == 5_000_000_007)
+        channel = await client.advertise("/cmd_vel")
+        await client.wait_status("/cmd_vel takes no messages")
+        await client.publish(channel, {"linear": {"x": 1}})
+        await client.wait_status("read_only")
+        wanted = [{"name": "/peer.gain", "value": 2, "type": "float64"}]
+        await client.send({"op": "setParameters", "parameters": wanted})
+        await client.wait_status("parameters cannot be set")
+        assert await ask(client, "/peer.gain") == {"/peer.gain": 1.5}
+        assert client.services == {}
+    assert heard == []
+    assert peer.node.count_publishers("cmd_vel") == 0

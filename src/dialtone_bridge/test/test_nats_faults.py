@@ -50,7 +50,9 @@ class _Counter(Inbound):
         assert len(envelope.operator) <= 64
         self.passed += 1
 
-    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+    def message(
+        self, path: str, type_name: str, encoding: str, payload: bytes, client: object = None
+    ) -> None:
         raise AssertionError("nothing but cmd_vel was let in")
 
     def accepts(self, path: str) -> bool:

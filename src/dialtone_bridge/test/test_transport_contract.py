@@ -44,20 +44,27 @@ class Said:
 
 @dataclass
 class Inbox:
-    """An ``Inbound`` that takes ``allowed`` and refuses the rest."""
+    """An ``Inbound`` that takes what is ``allowed`` and refuses the rest."""
 
     taken: list[tuple[str, bytes]] = field(default_factory=list)
+    gone: list[object] = field(default_factory=list)
+    allowed: set[str] = field(default_factory=lambda: {"allowed"})
 
     def accepts(self, path: str) -> bool:
-        return path == "allowed"
+        return path in self.allowed
 
     def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
         self.taken.append(("cmd_vel", b""))
 
-    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
+    def message(
+        self, path: str, type_name: str, encoding: str, payload: bytes, client: object = None
+    ) -> None:
         if not self.accepts(path):
             raise WireError("topic_not_allowed", path)
         self.taken.append((path, payload))
+
+    def left(self, client: object) -> None:
+        self.gone.append(client)
 
 
 @dataclass

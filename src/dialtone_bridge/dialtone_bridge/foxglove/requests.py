@@ -119,7 +119,7 @@ class ClientRequests(Requests):
         if known is None:
             raise WireError("no_channel", f"nothing was advertised as channel {channel}")
         try:
-            self._inbound.message(known.path, known.type, known.encoding, payload)
+            self._inbound.message(known.path, known.type, known.encoding, payload, known)
             self.received += 1
             known.moving = known.type == TWIST
         except WireError as error:
@@ -134,8 +134,9 @@ class ClientRequests(Requests):
         """A channel was unadvertised or its client vanished: stop what it drove."""
         if publication.moving:
             publication.moving = False
-            self._inbound.message(publication.path, TWIST, "json", _ZERO)
+            self._inbound.message(publication.path, TWIST, "json", _ZERO, publication)
             self._log.info(f"stopped {publication.path}: its Foxglove client is gone")
+        self._inbound.left(publication)
 
     # -- services ---------------------------------------------------------------------------
 

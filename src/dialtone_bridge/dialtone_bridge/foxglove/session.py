@@ -60,7 +60,7 @@ class Subscription:
         return self.lane.delivered - self.stale
 
 
-@dataclass
+@dataclass(eq=False)
 class Publication:
     """What the client advertised on one of its channels; ``moving``: it drives something."""
 

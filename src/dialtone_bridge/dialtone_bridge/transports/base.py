@@ -95,8 +95,16 @@ class Inbound(Protocol):
     def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
         """A velocity command from ``source`` (``nats``: stamped, with its envelope)."""
 
-    def message(self, path: str, type_name: str, encoding: str, payload: bytes) -> None:
-        """A message (``json`` or ``cdr``) for the topic ``path``; no type: the graph's."""
+    def message(
+        self, path: str, type_name: str, encoding: str, payload: bytes, client: object = None
+    ) -> None:
+        """A message (``json`` or ``cdr``) for the topic ``path``; no type: the graph's.
+
+        A ``client`` that is named has publishers of its own, until it leaves.
+        """
+
+    def left(self, client: object) -> None:
+        """``client`` publishes nothing more."""
 
     def accepts(self, path: str) -> bool:
         """Whether clients may publish on ``path`` at all."""

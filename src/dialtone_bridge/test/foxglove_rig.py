@@ -1,0 +1,86 @@
+"""A Foxglove server without ROS, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bridge_rig import until
+from test_transport_contract import Feed, Inbox, Said
+
+from dialtone_bridge.clients.foxglove_client import FoxgloveClient, open_client
+from dialtone_bridge.exchange import Exchange
+from dialtone_bridge.foxglove.extras import Extras
+from dialtone_bridge.params import RouteParams
+from dialtone_bridge.routes import RouteTable
+from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
+
+STRING, PICTURE = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
+TOKEN = "0123456789abcdef-secret"
+MIB = 1024 * 1024
+
+
+@dataclass
+class Line:
+    transport: FoxgloveTransport
+    exchange: Exchange
+    feed: Feed
+    inbox: Inbox
+    log: Said
+
+    @property
+    def url(self) -> str:
+        return self.transport.url
+
+
+@asynccontextmanager
+async def serving(
+    extras: Extras | None = None, routes: dict[str, RouteParams] | None = None, **settings: Any
+) -> AsyncIterator[Line]:
+    inbox, feed, log = Inbox(), Feed(), Said()
+    made = FoxgloveSettings("rover", port=0, **settings)
+    transport = FoxgloveTransport(made, inbox, log, extras)
+    exchange = Exchange(feed, [transport], RouteTable(routes or {}))
+    await transport.open()
+    running = asyncio.create_task(transport.run())
+    try:
+        yield Line(transport, exchange, feed, inbox, log)
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await transport.aclose()
+
+
+@asynccontextmanager
+async def raw(url: str, topics: Sequence[str]) -> AsyncIterator[asyncio.StreamWriter]:
+    """A client that subscribes to ``topics`` (found in order of their ids) and never reads on."""
+    host, port = url.removeprefix("ws://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n\r\n"
+    )
+    async with open_client(url) as other:
+        ids = [(await other.wait_channel(topic)).id for topic in topics]
+    wants = [{"id": number, "channelId": each} for number, each in enumerate(ids)]
+    body = json.dumps({"op": "subscribe", "subscriptions": wants}).encode()
+    writer.write(struct.pack(">BBHI", 0x81, 0xFE, len(body), 0) + body)
+    await reader.readexactly(1)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+async def reply(client: FoxgloveClient, op: str, skip: int = 0) -> dict[str, Any]:
+    found: list[dict[str, Any]] = await until(
+        lambda: [each for each in client.texts if each.get("op") == op][skip:]
+    )
+    return found[0]
