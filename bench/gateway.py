@@ -1,8 +1,9 @@
 """What the web costs and how fresh it is: pictures to browsers, and the API beside them.
 
 A real NATS server, a process that publishes 640×480 JPEGs at 30 Hz, the gateway, and viewers in a
-process of their own. ``key_to_wire_p50_ms`` and ``page_interactive_s`` need a browser and are
-measured by the dashboard's end-to-end script.
+process of their own; the baseline of a picture's age is that at a bare NATS client in the same
+seconds. ``key_to_wire_p50_ms`` and ``page_interactive_s`` are measured in Chromium on a whole
+robot (``web/e2e/measure.mjs``), where Node and Chromium are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ import aiohttp
 import psutil
 
 from dialtone_bridge.nats_server import find_binary
+from dialtone_bringup.rig import running
 from dialtone_core.ports import free_ports, is_free
 from dialtone_core.process import die_with_parent
 from harness import CpuMeter, Progress, Row, main, percentile, row
@@ -37,20 +40,25 @@ STALLED = 5
 API_HZ = 200.0
 _LOADS = str(Path(__file__).with_name("gateway_loads.py"))
 _PASSWORD = "benchmark only"
+_WEB = Path(__file__).parents[1] / "web"
+#: Ends the name of a figure that is another's baseline.
+_BARE = " bare"
+Figures = defaultdict[tuple[str, str], list[float]]
 
 
 @dataclass(frozen=True)
 class Site:
-    """A gateway that runs, and a login."""
+    """A gateway that runs, its NATS server, and a login."""
 
     url: str
+    nats_url: str
     token: str
     process: psutil.Process
 
 
 async def run(runs: int, progress: Progress) -> list[Row]:
     """``runs`` windows of each kind on one gateway."""
-    figures: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    figures: Figures = defaultdict(list)
     async with site() as running:
         figures["rss_mb_idle", "MiB"].append(running.process.memory_info().rss / 2**20)
         for number in range(runs):
@@ -67,16 +75,27 @@ async def run(runs: int, progress: Progress) -> list[Row]:
     size_kb = script_kb()
     if size_kb is not None:
         figures["js_gzip_kb", "kB"].append(size_kb)
-    return [row(name, values, unit) for (name, unit), values in figures.items()]
+    progress("key presses and loads of the page in Chromium")
+    await _browser(figures, progress)
+    return [
+        row(name, values, unit, figures.get((f"{name}{_BARE}", unit)))
+        for (name, unit), values in figures.items()
+        if not name.endswith(_BARE)
+    ]
 
 
-async def _latency(at: Site, figures: defaultdict[tuple[str, str], list[float]]) -> None:
-    told = await finish("viewers", at.url, at.token, "1", str(MEASURE_S))
-    figures["frame_p50_ms", "ms"].append(percentile(told["ages_ms"], 50))
-    figures["frame_p99_ms", "ms"].append(percentile(told["ages_ms"], 99))
+async def _latency(at: Site, figures: Figures) -> None:
+    told, bare = await asyncio.gather(
+        finish("viewers", at.url, at.token, "1", str(MEASURE_S)),
+        finish("subscriber", at.nats_url, str(MEASURE_S)),
+    )
+    for percent in (50, 99):
+        name = f"frame_p{percent}_ms"
+        figures[name, "ms"].append(percentile(told["ages_ms"], percent))
+        figures[name + _BARE, "ms"].append(percentile(bare["ages_ms"], percent))
 
 
-async def _many(at: Site, figures: defaultdict[tuple[str, str], list[float]]) -> None:
+async def _many(at: Site, figures: Figures) -> None:
     told, cpu_percent = await _watched(at)
     figures["viewers20_cpu_percent", "%"].append(cpu_percent)
     figures["viewers20_lost", "frames"].append(told["lost"])
@@ -84,9 +103,7 @@ async def _many(at: Site, figures: defaultdict[tuple[str, str], list[float]]) ->
     figures["viewers20_p99_ms", "ms"].append(percentile(told["ages_ms"], 99))
 
 
-async def _many_beside_stalled(
-    at: Site, figures: defaultdict[tuple[str, str], list[float]]
-) -> None:
+async def _many_beside_stalled(at: Site, figures: Figures) -> None:
     told, cpu_percent = await _watched(at)
     figures["viewers20_stalled_lost", "frames"].append(told["lost"])
     figures["viewers20_stalled_cpu_percent", "%"].append(cpu_percent)
@@ -102,7 +119,7 @@ async def _watched(at: Site) -> tuple[dict[str, Any], float]:
     return told, meters[0].percent()["gateway"]
 
 
-async def _api(at: Site, figures: defaultdict[tuple[str, str], list[float]]) -> None:
+async def _api(at: Site, figures: Figures) -> None:
     viewing = asyncio.create_task(finish("viewers", at.url, at.token, "1", str(MEASURE_S + 2)))
     told = await finish("api", at.url, at.token, str(API_HZ), str(MEASURE_S))
     if told["failed"]:
@@ -110,6 +127,37 @@ async def _api(at: Site, figures: defaultdict[tuple[str, str], list[float]]) -> 
     figures["api_p50_ms", "ms"].append(percentile(told["latencies_ms"], 50))
     figures["api_p99_ms", "ms"].append(percentile(told["latencies_ms"], 99))
     await viewing
+
+
+async def _browser(figures: Figures, progress: Progress) -> None:
+    """Key press to the command at a NATS client, and time until the page can be used."""
+    node, chromium = shutil.which("node"), shutil.which(os.environ.get("CHROMIUM", "chromium"))
+    if node is None or chromium is None or not (_WEB / "node_modules").is_dir():
+        progress("left out: no Node, no Chromium, or no npm ci in web/")
+        return
+    async with running(robot="bench") as rig:
+        await rig.ready()
+        url = await asyncio.to_thread(_address, rig.home / "gateway/bench/listening.json")
+        process = await asyncio.create_subprocess_exec(
+            node, "e2e/measure.mjs", cwd=_WEB, stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "CHROMIUM": chromium, "DIALTONE_URL": url,
+                 "DIALTONE_NATS_URL": rig.nats_url, "DIALTONE_ROBOT": "bench"},
+        )  # fmt: skip
+        said, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("the measurement in Chromium failed")
+    told = json.loads(said)
+    for name, unit in _IN_BROWSER.items():
+        figures[name, unit].append(told[name])
+
+
+_IN_BROWSER = {
+    "key_to_wire_p50_ms": "ms",
+    "key_to_wire_p99_ms": "ms",
+    "presses_lost": "presses",
+    "page_interactive_s": "s",
+    "frame_shown_ms": "ms",
+}
 
 
 def script_kb() -> float | None:
@@ -141,15 +189,15 @@ async def site() -> AsyncIterator[Site]:
                 body = {"uuid": "admin", "password": _PASSWORD}
                 async with http.post(f"{address}/login", json=body) as response:
                     token = (await response.json())["token"]
-            yield Site(address, token, psutil.Process(gateway.pid))
+            yield Site(address, url, token, psutil.Process(gateway.pid))
 
 
-def _address(file: Path, gateway: subprocess.Popen[str]) -> str:
+def _address(file: Path, gateway: subprocess.Popen[str] | None = None) -> str:
     """Where it listens; blocks until it does."""
     for _ in range(400):
         if file.exists():
             return str(json.loads(file.read_text())["url"])
-        if gateway.poll() is not None:
+        if gateway is not None and gateway.poll() is not None:
             break
         time.sleep(0.05)
     raise RuntimeError("the gateway did not start")

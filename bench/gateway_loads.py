@@ -1,14 +1,16 @@
 """Load for the gateway, in processes of their own: a camera on NATS, viewers, an API caller.
 
-``camera URL`` publishes 640×480 JPEGs at 30 Hz until killed. ``viewers URL TOKEN COUNT SECONDS``
-reads COUNT MJPEG streams and prints ``{"lost", "shown", "ages_ms"}``; ``api …`` asks at a steady
-rate and prints ``{"failed", "latencies_ms"}``; ``stalled …`` opens streams and never reads. Each
-says ``working`` first.
+``camera URL`` publishes 640×480 JPEGs at 30 Hz until killed. ``subscriber URL SECONDS`` reads them
+from NATS and prints ``{"ages_ms"}``: what any way to a browser is held against. ``viewers URL
+TOKEN COUNT SECONDS`` reads COUNT MJPEG streams and prints ``{"lost", "shown", "ages_ms"}``;
+``api …`` asks at a steady rate and prints ``{"failed", "latencies_ms"}``; ``stalled …`` opens
+streams and never reads. Each says ``working`` first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import sys
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 import cv2
 import nats
 import numpy as np
+from nats.aio.msg import Msg
 
 WIDTH, HEIGHT, RATE_HZ = 640, 480, 30.0
 SUBJECT = "dt.bench.tlm.camera.front.image_raw.compressed"
@@ -54,6 +57,21 @@ async def camera(url: str) -> None:
         await client.flush()
         due_s += 1 / RATE_HZ
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+
+
+async def subscriber(url: str, seconds: str) -> None:
+    """A bare NATS client's age of the same pictures."""
+    client = await nats.connect(url)
+    ages: list[float] = []
+
+    async def note(message: Msg) -> None:
+        ages.append((time.time_ns() - int((message.headers or {})["Dt-Stamp-Ns"])) / 1e6)
+
+    await client.subscribe(SUBJECT, cb=note)
+    await client.flush()
+    print("working", flush=True)
+    await asyncio.sleep(float(seconds))
+    print(json.dumps({"ages_ms": ages}))
 
 
 class _Stream(asyncio.Protocol):
@@ -183,7 +201,8 @@ async def api(url: str, token: str, rate_hz: str, seconds: str) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """``python bench/gateway_loads.py NAME ARGUMENTS…``"""
-    kinds = {"camera": camera, "viewers": viewers, "stalled": stalled, "api": api}
+    kinds = {each.__name__: each for each in (camera, subscriber, viewers, stalled, api)}
+    gc.disable()  # its pauses are ours, not the gateway's
     asyncio.run(kinds[argv[0]](*argv[1:]))  # type: ignore[operator]
 
 
