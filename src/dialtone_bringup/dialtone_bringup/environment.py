@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dialtone_bringup.prefixes import share
@@ -16,6 +18,7 @@ from dialtone_core.paths import make_state_dir, state_dir
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _SEGMENT = re.compile(r"fast(?:rtps|dds)_[0-9a-f]{16}")
 _SETTLED_S = 10.0
+_RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_.+")
 
 
 def child_environment(base: Mapping[str, str], logs: Path, colour: bool) -> dict[str, str]:
@@ -40,7 +43,7 @@ def transport_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def log_folder(robot: str) -> Path:
-    """``logs/<stamp>_<robot>``, with ``logs/latest`` pointing at it."""
+    """``logs/<stamp>_<robot>``, with ``logs/latest`` pointing at it; very old ones go."""
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
     folder = make_state_dir("logs") / f"{stamp}_{robot}"
     for number in range(1, 100):
@@ -53,7 +56,18 @@ def log_folder(robot: str) -> Path:
     fresh = folder.with_name(f".latest-{os.getpid()}")
     fresh.symlink_to(folder.name)
     fresh.replace(latest)
+    prune(folder.parent)
     return folder
+
+
+def prune(logs: Path, keep: int = 100, untouched_s: float = 7 * 86400.0) -> None:
+    """Remove all but the newest runs' folders; one that was written to of late is in use."""
+    runs = sorted(each for each in logs.iterdir() if _RUN.fullmatch(each.name))
+    for run in runs[:-keep]:
+        with suppress(OSError):
+            touched_s = max(each.stat().st_mtime for each in (run, *run.iterdir()))
+            if time.time() - touched_s > untouched_s:
+                shutil.rmtree(run)
 
 
 def sweep_shared_memory(folder: Path = Path("/dev/shm")) -> int:

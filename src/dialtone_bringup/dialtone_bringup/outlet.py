@@ -62,8 +62,8 @@ class Outlet:
         try:
             self._file.write(data)
             if self._file.tell() > self._most_bytes:
-                self._file.close()
                 self.path.replace(self.path.with_suffix(".log.1"))
-                self._file = self.path.open("ab", buffering=0)
+                full, self._file = self._file, self.path.open("ab", buffering=0)
+                full.close()
         except OSError:
             return  # a full disk: the line is lost, and the disk is on diagnostics
