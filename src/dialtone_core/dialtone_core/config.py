@@ -40,13 +40,17 @@ _SCALARS: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ParamInfo:
-    """What a person and ``ros2 param describe`` are told of a parameter. Bounds are inclusive."""
+    """What a person and ``ros2 param describe`` are told of a parameter. Bounds are inclusive.
+
+    ``live`` ones may be set while the node runs; all others are fixed at its start.
+    """
 
     description: str
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
     def bounds(self) -> str:
         """The bounds in words, for an error line."""
@@ -68,9 +72,10 @@ def param(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> Any:
     """A dataclass field that is a parameter; a list or dict default is copied each time."""
-    info = ParamInfo(description, unit, minimum, maximum, choices)
+    info = ParamInfo(description, unit, minimum, maximum, choices, live)
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata={_META: info})
     return field(default=default, metadata={_META: info})

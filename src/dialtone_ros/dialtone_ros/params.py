@@ -40,8 +40,8 @@ def read_params(node: Node, cls: type[T]) -> T:
     """Build ``cls`` from the overrides that ``node`` was started with, and declare every leaf.
 
     Wrong names, types and bounds raise ``ConfigError``. The declared parameters carry description,
-    unit and range for ``ros2 param describe`` and are read-only: a node's settings are fixed at
-    its start, so that what a run did can be told from its params file.
+    unit and range for ``ros2 param describe`` and are read-only but for ``live`` ones: a node's
+    settings are fixed at its start, so that what a run did can be told from its params file.
     """
     overrides = {name: each.value for name, each in node._parameter_overrides.items()}
     values: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def _descriptor(leaf: Declaration) -> ParameterDescriptor:
         type=_ros_type(leaf.type),
         description=f"{info.description}{unit}",
         additional_constraints=bounds,
-        read_only=True,
+        read_only=not info.live,
     )
     if info.minimum is not None and info.maximum is not None:
         if leaf.type is int:
