@@ -47,7 +47,7 @@ class Recorder:
         source: Source,
         limits: Limits,
         *,
-        task: str = "",
+        labels: Mapping[str, Any] | None = None,
         force: bool = False,
         software: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
@@ -58,7 +58,7 @@ class Recorder:
     ) -> None:
         self.directory = directory
         self.session: Session | None = None
-        self.labels: dict[str, Any] = {"task": task} if task else {}
+        self.labels: dict[str, Any] = check_labels(labels or {})
         self._robot = robot
         self._source = source
         self._limits = limits

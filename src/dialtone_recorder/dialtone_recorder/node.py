@@ -59,7 +59,7 @@ class RecorderNode:
             params.robot,
             RosSource(node, wanted, params.discovery_period_s, params.history_depth, gate),
             params.limits(),
-            task=params.task,
+            labels=({"task": params.task} if params.task else {}) | params.label.given(),
             force=params.gate_force,
             software=_software(),
             config=asdict(params),

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from dialtone_core.config import param
 from dialtone_recorder.facts import MB, Limits
 from dialtone_recorder.gate import GateRule
+
+
+@dataclass(frozen=True)
+class LabelParams:
+    """Labels of episodes whose start names none; one that is being recorded takes them too."""
+
+    task: str = param("", "what is done", live=True)
+    instruction: str = param("", "in the words of a policy", live=True)
+    operator: str = param("", "who does it", live=True)
+    outcome: str = param("", "success or fail; only of the episode being recorded", live=True)
+    tags: tuple[str, ...] = param((), "any words", live=True)
+
+    def __post_init__(self) -> None:
+        if self.outcome:
+            raise ValueError("label.outcome is known at an episode's end, not at the node's start")
+
+    def given(self) -> dict[str, Any]:
+        """Those that say something, as ``check_labels`` takes them."""
+        found = {**asdict(self), "tags": list(self.tags)}
+        return {key: value for key, value in found.items() if value}
 
 
 @dataclass(frozen=True)
@@ -19,6 +40,7 @@ class RecorderParams:
     nats_credentials: str = param("", "path of a NATS credentials file; empty is none")
     autostart: bool = param(False, "begin an episode as soon as the node is up")
     task: str = param("", "task written into an episode whose start names none")
+    label: LabelParams = field(default_factory=LabelParams)
     topics_allow: tuple[str, ...] = param(
         (".*",), "regular expressions; a topic is recorded when its whole name matches one"
     )

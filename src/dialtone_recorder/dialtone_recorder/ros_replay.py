@@ -10,7 +10,13 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.intake import Intake
@@ -21,6 +27,9 @@ from dialtone_ros.types import message_class
 
 #: rosbag2 before version 9 wrote enums as rmw's numbers.
 _DURABLE, _RELIABLE, _ALL = ("transient_local", 1), ("reliable", 1), ("keep_all", 2)
+_MANUAL = ("manual_by_topic", 3)
+#: rmw's infinite duration, ns; 0 is what it calls unspecified.
+_NEVER = (1 << 63) - 1
 _STEP_S, _FASTER = 5.0, 1.5
 _KEYS_S = 0.05
 _MATCH_S = 0.2
@@ -32,6 +41,7 @@ def qos_of(topic: Topic) -> QoSProfile:
     depth = max(10, min(int(told.get("depth") or 0), 10_000))
     durable = told.get("durability") in _DURABLE
     reliable = told.get("reliability", "reliable") in _RELIABLE
+    manual = told.get("liveliness") in _MANUAL
     return QoSProfile(
         history=(
             HistoryPolicy.KEEP_ALL if told.get("history") in _ALL else HistoryPolicy.KEEP_LAST
@@ -41,7 +51,24 @@ def qos_of(topic: Topic) -> QoSProfile:
         durability=(
             DurabilityPolicy.TRANSIENT_LOCAL if durable else DurabilityPolicy.VOLATILE
         ),
+        deadline=_duration(told.get("deadline")),
+        lifespan=_duration(told.get("lifespan")),
+        liveliness=(
+            LivelinessPolicy.MANUAL_BY_TOPIC if manual else LivelinessPolicy.AUTOMATIC
+        ),
+        liveliness_lease_duration=_duration(told.get("liveliness_lease_duration")),
     )  # fmt: skip
+
+
+def _duration(told: object) -> Duration:
+    """``{sec, nsec}`` of a recorded profile; what is not told, or broken, is no bound."""
+    if not isinstance(told, dict):
+        return Duration()
+    try:
+        nanoseconds = int(told.get("sec", 0)) * 1_000_000_000 + int(told.get("nsec", 0))
+    except (TypeError, ValueError):
+        return Duration()
+    return Duration(nanoseconds=min(max(nanoseconds, 0), _NEVER))
 
 
 class Replay:

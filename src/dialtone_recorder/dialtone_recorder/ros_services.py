@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.control import Recorder
 from dialtone_recorder.gate import Colour
-from dialtone_recorder.labels import LABELS, check_labels
+from dialtone_recorder.labels import check_labels
 from dialtone_ros.diagnostics import Level, Report
 
 Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -39,14 +39,6 @@ class RosServices:
             handler = recorder.handlers()[verb]
             node.create_service(Trigger, f"recorder/{verb}", self._answer(_always(handler)))
         node.create_service(SetBool, "recorder/pause", self._answer(self._pause_or_resume))
-        for label in LABELS:
-            what = "label of the episode being recorded, and of those that begin later"
-            node.declare_parameter(
-                f"label.{label}",
-                [""] if label == "tags" else "",
-                ParameterDescriptor(description=what),
-                ignore_override=True,
-            )
         node.add_on_set_parameters_callback(self._on_parameters)
 
     def _pause_or_resume(self, request: SetBool.Request) -> Verb:

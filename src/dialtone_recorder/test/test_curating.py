@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pytest
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
@@ -26,7 +27,8 @@ from dialtone_recorder.keys import Keys
 from dialtone_recorder.manifest import read_episode
 from dialtone_recorder.playback import Playback, is_command, replayable
 from dialtone_recorder.reader import episode_messages
-from dialtone_recorder.ros_replay import Replay
+from dialtone_recorder.ros_replay import Replay, qos_of
+from dialtone_recorder.ros_topic import describe
 from dialtone_recorder.session import Facts, Limits, Session
 from dialtone_recorder.topics import Topic, qos_profile
 from dialtone_recorder.verbs.episodes import app
@@ -235,6 +237,41 @@ def test_a_replay_publishes_the_recorded_bytes_with_the_recorded_qos(episode: Pa
     assert by_topic["/text"] == [text(str(number)) for number in range(100)]
     assert by_topic["/map"] == [text("a map")]
     assert not [each for each in heard if each.topic == "/cmd_vel"]
+
+
+def test_a_replay_offers_every_policy_that_the_publisher_offered() -> None:
+    """Compared as DDS tells of both publishers to a third party."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("both", context=context)
+    qos = rclpy.qos.QoSProfile(
+        depth=7, reliability=rclpy.qos.ReliabilityPolicy.BEST_EFFORT,
+        durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL,
+        deadline=Duration(seconds=1, nanoseconds=500), lifespan=Duration(seconds=20),
+        liveliness=rclpy.qos.LivelinessPolicy.MANUAL_BY_TOPIC,
+        liveliness_lease_duration=Duration(seconds=3),
+    )  # fmt: skip
+    try:
+        topics = []
+        for name, offered in (("odd", qos), ("plain", rclpy.qos.QoSProfile(depth=1))):
+            node.create_publisher(String, name, offered)
+            topics.append(_as_seen(node, f"/{name}"))
+        for topic in topics:
+            node.create_publisher(String, f"again{topic.name}", qos_of(topic))
+            assert _as_seen(node, f"/again{topic.name}").qos == topic.qos
+        assert topics[0].qos[0]["deadline"] == {"sec": 1, "nsec": 500}
+        assert topics[0].qos[0]["liveliness"] == "manual_by_topic"
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def _as_seen(node: Node, name: str) -> Topic:
+    deadline = time.monotonic() + 10
+    while not (infos := node.get_publishers_info_by_topic(name)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return describe(name, STRING, infos)
 
 
 def _qos(topic: Topic) -> rclpy.qos.QoSProfile:

@@ -31,10 +31,12 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from dialtone_core import natslink
-from dialtone_core.errors import DialtoneError
+from dialtone_core.config import build
+from dialtone_core.errors import ConfigError, DialtoneError
 from dialtone_core.ports import free_ports
 from dialtone_recorder.keys import Keys
 from dialtone_recorder.manifest import RECORDING, read_episode
+from dialtone_recorder.params import RecorderParams
 from dialtone_recorder.reader import episode_counts, episode_messages
 from dialtone_recorder.verbs.collect import Collection
 
@@ -311,9 +313,23 @@ def text_parameter(name: str, text: str) -> Any:
     return SetParameters.Request(parameters=[Parameter(name=name, value=value)])
 
 
+@pytest.fixture
+def labelled(tmp_path: Path, url: str, publisher: Publisher) -> Iterator[Recorder]:
+    """A recorder that was started with labels."""
+    made = Recorder(tmp_path / "episodes", url, "label.operator:=ada", "label.tags:=['night']")
+    yield made
+    made.close()
+
+
+def test_an_outcome_is_no_label_to_start_a_recorder_with() -> None:
+    with pytest.raises(ConfigError, match=r"label\.outcome is known at an episode's end"):
+        build(RecorderParams, {"label": {"outcome": "success"}})
+
+
 async def test_ros_pauses_with_setbool_and_labels_with_parameters(
-    recorder: Recorder, publisher: Publisher
+    labelled: Recorder, publisher: Publisher
 ) -> None:
+    recorder = labelled
     path = await recorder.record(50)
     paused = await publisher.call("recorder/pause", SetBool, SetBool.Request(data=True))
     assert paused.success
@@ -330,6 +346,7 @@ async def test_ros_pauses_with_setbool_and_labels_with_parameters(
     assert (await recorder.call("stop"))["ok"]
     facts = read_episode(Path(path))
     assert (facts["task"], facts["outcome"]) == ("by parameter", "success")
+    assert (facts["operator"], facts["tags"]) == ("ada", ["night"])
     again = await recorder.record(10)
     await recorder.call("stop")
     assert read_episode(Path(again))["task"] == "by parameter"
