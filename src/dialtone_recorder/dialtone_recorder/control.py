@@ -222,6 +222,7 @@ class Recorder:
                 "bytes": session.bytes,
                 "duration_s": round(session.duration_s, 1),
                 "paused": session.paused,
+                "outcome": session.facts.outcome,
             }
         return reply
 

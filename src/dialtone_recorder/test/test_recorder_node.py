@@ -39,6 +39,9 @@ from dialtone_recorder.manifest import RECORDING, read_episode
 from dialtone_recorder.params import RecorderParams
 from dialtone_recorder.reader import episode_counts, episode_messages
 from dialtone_recorder.verbs.collect import Collection
+from dialtone_teleop.cockpit.recording import RecorderKeys
+from dialtone_teleop.cockpit.robot import RobotLine, Where
+from dialtone_teleop.cockpit.view import View
 
 DEADLINE_S = 15.0
 
@@ -393,6 +396,39 @@ async def test_a_recovered_episode_is_told_to_everybody(recorder: Recorder, url:
         assert (told["event"], told["episode"]) == ("recovered", path.name)
     finally:
         await events.close()
+
+
+async def test_a_drivers_keys_begin_pause_judge_end_and_throw_away(
+    recorder: Recorder, url: str
+) -> None:
+    await recorder.call("status")
+    line = await RobotLine.open(Where("rover", url), "ada/1")
+    view = View(robot="rover", operator="ada/1", input="")
+    keys = RecorderKeys(line, view)
+    try:
+        await keys.key("p")
+        assert view.notice == "nothing is being recorded: r begins"
+        await keys.key("r")
+        kept = view.recording
+        await keys.key("p")
+        assert view.paused
+        assert (await recorder.call("status"))["paused"]
+        await keys.key("p")
+        await keys.key("k")
+        await keys.key("o")
+        assert (await recorder.call("status"))["outcome"] == view.outcome == "success"
+        await keys.key("r")
+        assert (view.recording, view.outcome) == ("", "")
+        await keys.key("r")
+        assert view.recording not in ("", kept)
+        await keys.discard()
+        assert not (await recorder.call("status"))["recording"]
+    finally:
+        await line.close()
+    await until("closed", (recorder.directory / kept).is_dir)
+    assert names(recorder.directory) == [kept]
+    facts = read_episode(recorder.directory / kept)
+    assert (facts["outcome"], facts["operator"]) == ("success", "ada/1")
 
 
 class Pressed(Keys):

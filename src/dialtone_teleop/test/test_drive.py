@@ -173,6 +173,17 @@ def test_a_robot_without_a_lease_is_driven_without_one(
     robot.close()
 
 
+def test_keys_of_the_recorder_say_what_is_missing(
+    robot: SimRobot, drive: Callable[..., Driver], until: Until
+) -> None:
+    driver = drive()
+    until("the screen", lambda: "vehicle" in driver.text())
+    driver.press("p")
+    until("pause is refused", lambda: "nothing is being recorded" in driver.text())
+    driver.press("r")
+    until("so is the start", lambda: "this robot has no recorder" in driver.text())
+
+
 def test_a_server_that_dies_is_shown_and_no_old_command_is_delivered_after_it_is_back(
     robot: SimRobot, server: NatsServer, drive: Callable[..., Driver], until: Until
 ) -> None:

@@ -53,6 +53,8 @@ class Hearing:
         if self._asked % _RECORDER_EVERY == 0:
             recorder = await self._line.ask("recorder", "status") or {}
             view.recording = str(recorder.get("episode") or "yes") if _records(recorder) else ""
+            view.paused = bool(recorder.get("paused"))
+            view.outcome = str(recorder.get("outcome") or "")
         self._asked += 1
 
     def _on_status(self, reply: dict[str, Any]) -> None:

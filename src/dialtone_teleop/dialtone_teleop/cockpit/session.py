@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from dialtone_teleop.cockpit import recording
 from dialtone_teleop.cockpit.gamepad import Gamepad
 from dialtone_teleop.cockpit.hands import Hands
 from dialtone_teleop.cockpit.hearing import Hearing
@@ -64,6 +65,8 @@ class DriveSession:
         self.stop = asyncio.Event()
         self.view = View(robot=line.where.robot, operator=line.operator, input=self._input_name())
         self._hearing = Hearing(line, self.view, self._on_lease)
+        self._recorder = recording.RecorderKeys(line, self.view)
+        self._on_yes: Callable[[], Coroutine[Any, Any, None]] = self._clear
 
     async def run(self) -> None:
         """Drive. Cancelling it is fine; ``farewell`` runs in any case."""
@@ -146,18 +149,26 @@ class DriveSession:
         elif key.name in ("q", "ctrl-c", "ctrl-d", "ctrl-q"):
             self.stop.set()
         elif key.name == "c":
-            self.view.question = "Clear the e-stop? y clears it, any other key leaves it."
+            self._inquire("Clear the e-stop? y clears it, any other key leaves it.", self._clear)
+        elif key.name == recording.DISCARD_KEY and self.view.recording:
+            self._inquire(recording.DISCARD_QUESTION, self._recorder.discard)
+        elif key.name in recording.KEYS:
+            self._start(self._recorder.key(key.name))
         elif key.name in ("+", "=", "-", "_"):
             self._faster(key.name in "+=")
-        elif key.name in ("r", "l", "f", "g"):
+        elif key.name in ("l", "f", "g"):
             self._start(getattr(self, f"_key_{key.name}")())
+
+    def _inquire(self, question: str, yes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.view.question = question
+        self._on_yes = yes
 
     def _answer(self, name: str) -> None:
         self.view.question = ""
         if name == "space":
             self._fire()
         elif name == "y":
-            self._start(self._clear())
+            self._start(self._on_yes())
 
     def _faster(self, faster: bool) -> None:
         scale = self._scale * (_SPEED_STEP if faster else 1 / _SPEED_STEP)
@@ -285,13 +296,6 @@ class DriveSession:
         reply = await self._line.estop(False, self._settings.role)
         self.view.notice = "" if reply.get("ok") else f"still latched: {reply.get('error')}"
         self._zeros_left = _ZEROS
-
-    async def _key_r(self) -> None:
-        verb = "stop" if self.view.recording else "start"
-        reply = await self._line.ask("recorder", verb, {"operator": self._line.operator}, 5.0)
-        reply = reply or {"error": "this robot has no recorder"}
-        done = f"recording {verb}{'ped' if verb == 'stop' else 'ed'}"
-        self.view.notice = done if reply.get("ok") else f"recorder: {reply.get('error')}"
 
     async def _key_l(self) -> None:
         self._halt()

@@ -37,6 +37,8 @@ class View:
     latency_ms: float | None = None
     battery: float | None = None
     recording: str = ""
+    paused: bool = False
+    outcome: str = ""
     input: str = ""
     focused: bool = True
     question: str = ""
@@ -55,10 +57,10 @@ def render(view: View, width: int = 80) -> RenderableType:
     table.add_row("link", _link(view))
     table.add_row("battery", _battery(view.battery))
     table.add_row("reasons", Text(" ".join(view.reasons) or "–"))
-    table.add_row("recording", _recording(view.recording))
+    table.add_row("recording", _recording(view))
     table.add_row("input", _input(view))
     parts: list[RenderableType] = [_banner(view), Text(), table, Text(), _last_line(view)]
-    parts += [_hints(width)] if width >= 50 else []
+    parts += [_hints(view)] if width >= 50 else []
     title = f"[bold]dialtone drive[/bold] · {view.robot}"
     alarm = view.estop or not view.connected
     return Panel(
@@ -135,8 +137,13 @@ def _battery(share: float | None) -> Text:
     return Text(f"{share * 100:.0f} %", style=style)
 
 
-def _recording(episode: str) -> Text:
-    return Text(f"● {episode}", style="red") if episode else Text("off", style="dim")
+def _recording(view: View) -> Text:
+    if not view.recording:
+        return Text("off", style="dim")
+    text = Text(f"● {view.recording}", style="red")
+    if view.paused:
+        text = Text(f"‖ {view.recording} paused", style="yellow")
+    return text.append(f" {view.outcome}") if view.outcome else text
 
 
 def _input(view: View) -> Text:
@@ -149,8 +156,10 @@ def _last_line(view: View) -> Text:
     return Text(view.notice, style="yellow")
 
 
-def _hints(width: int) -> Text:
+def _hints(view: View) -> Text:
     keys = [("space", "E-STOP"), ("+ −", "speed"), ("r", "record"), ("l", "let go of lease")]
+    if view.recording:
+        keys += [("p", "pause"), ("o k", "success, fail"), ("⌫", "discard")]
     keys += [("f", "take it over"), ("g", "arm"), ("q", "quit")]
     text = Text()
     for key, meaning in keys:

@@ -31,7 +31,9 @@ def drive(
     [bold]space[/bold]             e-stop (latches);  [bold]c[/bold] then [bold]y[/bold] clears it
     [bold]+[/bold]  [bold]-[/bold]              faster, slower
     [bold]g[/bold]                 arm, disarm
-    [bold]r[/bold]                 start, stop recording
+    [bold]r[/bold]                 start, stop recording;  [bold]p[/bold] pauses it
+    [bold]o[/bold]  [bold]k[/bold]              the recording is a success, a failure
+    [bold]backspace[/bold]         throw the recording away
     [bold]l[/bold]                 let go of the lease
     [bold]f[/bold]                 take the lease over (with a higher --role)
     [bold]q[/bold]                 quit
