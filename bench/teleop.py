@@ -8,7 +8,8 @@ from the wire, less the source's timeout, in 1,000 trials, one after the other; 
 0.1 s there so that a trial takes 0.2 s (the watchdog sleeps until a deadline, whatever it is).
 ``late_stops`` are those above 20 ms. ``estop_p99_ms``: from the publish of the request to the
 first zero, while driving. ``unsafe_setpoints``: see ``dialtone_bringup.observer``; each fault of
-``dialtone_bringup.faults`` is run twice, the second time with an e-stop in its middle.
+``dialtone_bringup.faults`` is run twice, the second time with an e-stop in its middle, and so is
+each of ``faults_line`` on a robot at a serial cable (``line_unsafe_setpoints``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pathlib import Path
 import loads
 from dialtone_bringup.campaign import run_fault
 from dialtone_bringup.faults import FAULTS
-from dialtone_bringup.observer import AHEAD, Observer, Person, observing
+from dialtone_bringup.faults_line import LINE_FAULTS, run_line_fault
+from dialtone_bringup.observer import AHEAD, Observer, Person, Seen, observing
 from dialtone_bringup.rig import CAMERA, Operator, Rig, repeat, running, until
 from dialtone_core.command import Command, Twist
 from dialtone_teleop.actuators.base import VehicleState
@@ -97,6 +99,7 @@ async def run(runs: int, progress: Progress) -> list[Row]:
     async with _stage("", "--camera", "none") as stage:
         rows += await _estops(progress, stage)
         rows += await _campaign(progress, stage)
+    rows += await _line_campaign(progress)
     return rows
 
 
@@ -219,14 +222,34 @@ async def _campaign(progress: Progress, stage: Stage) -> list[Row]:
     unsafe = done = 0
     for estop in (False, True):
         for fault in FAULTS:
-            name = f"fault {fault.__name__}{' with e-stop' if estop else ''}"
-            progress(name)
+            name = _tell(progress, fault.__name__, estop)
             found = await run_fault(stage.rig, stage.observer, fault, estop)
-            if found:
-                progress(f"{name}: {len(found)} unsafe setpoints, the first {found[0]}")
-            unsafe += len(found)
+            unsafe += _count(progress, name, found)
             done += 1
     return [row("unsafe_setpoints", [unsafe], "1"), row("faults_run", [done], "1")]
+
+
+async def _line_campaign(progress: Progress) -> list[Row]:
+    unsafe = done = 0
+    for estop in (False, True):
+        for fault in LINE_FAULTS:
+            name = _tell(progress, fault.__name__, estop)
+            found = await asyncio.to_thread(run_line_fault, fault, estop)
+            unsafe += _count(progress, name, found)
+            done += 1
+    return [row("line_unsafe_setpoints", [unsafe], "1"), row("line_faults_run", [done], "1")]
+
+
+def _tell(progress: Progress, fault: str, estop: bool) -> str:
+    name = f"fault {fault}{' with e-stop' if estop else ''}"
+    progress(name)
+    return name
+
+
+def _count(progress: Progress, name: str, unsafe: list[Seen]) -> int:
+    if unsafe:
+        progress(f"{name}: {len(unsafe)} unsafe setpoints, the first {unsafe[0]}")
+    return len(unsafe)
 
 
 if __name__ == "__main__":

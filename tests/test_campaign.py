@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from dialtone_bringup import faults
+from dialtone_bringup import faults, faults_line, faults_process
 from dialtone_bringup.campaign import Fault, Scene, run_fault
+from dialtone_bringup.faults_line import LineFault, run_line_fault
 from dialtone_bringup.observer import Observer, observing
 from dialtone_bringup.rig import Rig, running
 
@@ -21,8 +23,8 @@ QUICK: tuple[Fault, ...] = (
     faults.clock_stepped,
     faults.noise_on_the_line,
     faults.network_stalled_within_the_lease,
-    faults.autopilot_rebooted,
-    faults.bridge_killed,
+    faults_process.autopilot_rebooted,
+    faults_process.bridge_killed,
 )
 
 
@@ -57,3 +59,18 @@ async def test_ten_thousand_fuzzed_commands_move_nothing(scene: tuple[Rig, Obser
         await faults.fuzzed_commands(on, 10_000)
 
     assert await run_fault(*scene, fuzzed, estop=False) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "estop"),
+    [
+        (faults_line.serial_unplugged_mid_write, False),
+        (faults_line.ekf_not_ready, True),
+        (faults_line.robots_clock_stepped, True),
+    ],
+    ids=lambda each: getattr(each, "__name__", "with e-stop" if each else ""),
+)
+async def test_a_fault_of_the_line_or_the_vehicle_moves_nothing_that_nobody_may_move(
+    fault: LineFault, estop: bool
+) -> None:
+    assert await asyncio.to_thread(run_line_fault, fault, estop) == []

@@ -8,80 +8,24 @@ counts is ``observer.Observer.unsafe`` afterwards.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
-import signal
-import sys
-import time
 from urllib.parse import urlsplit
 
 from dialtone_bringup.campaign import Fault, Scene
+from dialtone_bringup.faults_process import (
+    autopilot_rebooted,
+    bridge_killed,
+    nats_server_killed,
+    operator_stopped,
+    teleop_killed,
+)
+from dialtone_bringup.fuzz import fuzz
 from dialtone_bringup.observer import AHEAD, BACK, NS_PER_S, Person, StallingProxy
-from dialtone_bringup.rig import Rig, until
+from dialtone_bringup.rig import Rig
 from dialtone_core.natslink import NO_REPLAY, connect
 from dialtone_core.wire import command_subject
 
 STALL_S = 5.0
-
-
-async def _kill(scene: Scene, name: str) -> None:
-    await scene.starts()
-    victim = scene.rig.processes()[name]
-    victim.kill()
-    scene.forbid()
-    await scene.ada.stop()
-    if name not in ("teleop_node", "vehicle"):
-        await scene.stands()
-    await until(
-        f"{name} is back",
-        lambda: scene.rig.processes().get(name, victim).pid != victim.pid,
-        20,
-    )
-    await scene.middle()
-    await scene.recovers()
-
-
-async def bridge_killed(scene: Scene) -> None:
-    await _kill(scene, "bridge_node")
-
-
-async def nats_server_killed(scene: Scene) -> None:
-    """With publishing going on meanwhile: a client that buffers must not move the robot later."""
-    await scene.starts()
-    victim = scene.rig.processes()["nats-server"]
-    victim.kill()
-    scene.forbid()
-    await scene.stands()
-    await until(
-        "the server is back",
-        lambda: scene.rig.processes().get("nats-server", victim).pid != victim.pid,
-        20,
-    )
-    await scene.ada.stop()
-    await asyncio.sleep(2.2)
-    await scene.middle()
-    await scene.recovers()
-
-
-async def teleop_killed(scene: Scene) -> None:
-    await _kill(scene, "teleop_node")
-
-
-async def autopilot_rebooted(scene: Scene) -> None:
-    """The vehicle's process dies and starts anew, while ada goes on as if nothing had happened."""
-    await scene.starts()
-    victim = scene.rig.processes()["vehicle"]
-    victim.kill()
-    await until(
-        "the vehicle is back",
-        lambda: scene.rig.processes().get("vehicle", victim).pid != victim.pid,
-        20,
-    )
-    await scene.middle()
-    if not scene.estop:
-        await scene.moves()
-    await scene.recovers()
 
 
 async def _stall(scene: Scene, stall_s: float) -> None:
@@ -118,28 +62,6 @@ async def network_stalled_5_s(scene: Scene) -> None:
 async def network_stalled_within_the_lease(scene: Scene) -> None:
     """1.7 s of commands arrive at once while the lease still lives: only their age tells."""
     await _stall(scene, 1.7)
-
-
-async def operator_stopped(scene: Scene) -> None:
-    """The operator's process is frozen with the key held (SIGSTOP), and thawed 5 s later."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dialtone_bringup.campaign", scene.rig.nats_url, scene.rig.robot),
-        env={**os.environ, "DIALTONE_HOME": str(scene.rig.home)},
-    )
-    try:
-        scene.allow()
-        await scene.moves()
-        process.send_signal(signal.SIGSTOP)
-        scene.forbid()
-        await scene.stands()
-        await scene.middle()
-        await asyncio.sleep(STALL_S)
-        process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(1.5)
-    finally:
-        process.kill()
-        await process.wait()
-    await scene.recovers()
 
 
 async def clock_stepped(scene: Scene) -> None:
@@ -291,47 +213,6 @@ async def fuzzed_commands(scene: Scene, count: int = 100_000) -> None:
     await asyncio.sleep(1.0)
     scene.ada.speed_mps = 0.3
     await scene.recovers()
-
-
-_NUMBERS: tuple[object, ...] = (
-    0,
-    -0.0,
-    0.5,
-    -1,
-    1e9,
-    -1e308,
-    2**53,
-    2**70,
-    "1",
-    None,
-    True,
-    [],
-    {},
-    "nan",
-)
-
-
-def fuzz(dice: random.Random) -> bytes:
-    """One command: garbage, a broken one, or one that is whole but of nobody who may drive."""
-    kind = dice.randrange(4)
-    if kind == 0:
-        return dice.randbytes(dice.randrange(200))
-    body = {
-        key: {axis: dice.choice(_NUMBERS) for axis in dice.sample("xyz", dice.randrange(4))}
-        for key in dice.sample(["linear", "angular"], dice.randrange(1, 3))
-    }
-    more = {
-        "operator": dice.choice(["", "eve/1", "ada ", "ADA/1", "x" * 64, "x" * 65, 3]),
-        "seq": dice.choice([0, -1, 2**62, 1.5, "1"]),
-        "ttl_ms": dice.choice([-1, 0, 300, 1e12, "x"]),
-        "issued_ns": dice.choice([0, time.time_ns(), -(2**60), "now"]),
-    }
-    if kind == 1:
-        body = {"linear": {"x": dice.uniform(-2, 2)}, "angular": {"z": dice.uniform(-2, 2)}}
-        more = {"operator": dice.choice(["", "eve/1"]), "seq": dice.randrange(1 << 40)}
-    chosen = {key: more[key] for key in dice.sample(list(more), dice.randrange(len(more) + 1))}
-    text = json.dumps({**body, **chosen}).encode()
-    return text[: dice.randrange(len(text) + 1)] if kind == 3 else text
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -31,21 +31,11 @@ Until = Callable[..., object]
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 
 
-class SteppingClock(SystemClock):
-    """The machine's clock, whose wall clock somebody steps."""
-
-    def __init__(self) -> None:
-        self.step_ns = 0
-
-    def wall_ns(self) -> int:
-        return super().wall_ns() + self.step_ns
-
-
 class Robot:
     """Engine and actuator in this process; ``drive`` sends what an operator would."""
 
     def __init__(self, port: int, **mavlink_params: Any) -> None:
-        self.clock = SteppingClock()
+        self.clock = SystemClock()
         params = TeleopParams(
             mavlink=MavlinkParams(url=f"udpin:127.0.0.1:{port}", auto_arm=True, **mavlink_params),
             lease=LeaseParams(implicit=("cmd_vel",)),
@@ -121,32 +111,6 @@ def port() -> int:
 
 def ready(robot: Robot) -> bool:
     return robot.actuator.state(robot.clock.monotonic_ns()).ready
-
-
-def test_a_vehicle_without_a_position_is_not_driven_until_it_has_one(
-    until: Until, log: Log
-) -> None:
-    at = port()
-    with closing(Robot(at)) as robot, vehicle(at, log, "--ready-after-s", "2.5"):
-        until("heard", lambda: robot.actuator.state(robot.clock.monotonic_ns()).link)
-        assert robot.drive_for(1.0) == {"arming"}
-        assert log.moving() == []
-        until("armed once it has a position", lambda: ready(robot))
-        robot.drive_for(0.3)
-        assert log.moving()
-        assert all(each["accepted"] for each in log.moving())
-
-
-def test_the_robots_own_wall_clock_may_step_while_it_drives(until: Until, log: Log) -> None:
-    at = port()
-    with closing(Robot(at)) as robot, vehicle(at, log):
-        until("armed", lambda: ready(robot))
-        for step_h in (1, -1):
-            robot.clock.step_ns = step_h * 3_600 * 10**9
-            before = len(log.moving())
-            assert robot.drive_for(0.3) <= {"ramp_x"}
-            assert len(log.moving()) > before
-            until("it stops in silence", lambda: log.read()[-1]["vx"] == 0, 1.0)
 
 
 def test_an_autopilot_that_reboots_while_it_drives_is_not_moved_before_it_is_armed(
