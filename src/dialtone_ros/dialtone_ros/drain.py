@@ -3,9 +3,9 @@
 rclpy spends 100 to 300 µs to wake an executor, by how much its node has. A callback that, once
 awake, takes all that already waits carries 10,000 msg/s of 1 KB without loss, where a plain
 callback loses a quarter (measured, DESIGN §4). In a flood, where wake-ups follow each other
-closely, it does not return to the executor after each: it lets messages gather for a millisecond,
-takes again from every busy subscription of its node, and leaves the executor a turn a hundred
-times a second. Every hot subscriber uses this and none decodes.
+closely, it does not return to the executor after each: it lets messages gather for 2 ms, takes
+again from every busy subscription of its node, and leaves the executor a turn every 20 ms.
+Every hot subscriber uses this and none decodes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_DRAIN = 100_000
 _BUSY_WAKES = 16
 _BUSY_NS = 1_500_000
 #: In a flood: how long messages gather, and how long all else in the executor waits at most.
-_GATHER_S = 0.001
-_STAY_NS = 10_000_000
+_GATHER_S = 0.002
+_STAY_NS = 20_000_000
 #: What was busy within this time is looked at while another subscription stays awake.
 _HOT_NS = 1_000_000_000
 
