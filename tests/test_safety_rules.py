@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from dialtone_bringup.faults import FAULTS
@@ -21,6 +22,7 @@ def rows(text: str) -> list[list[str]]:
     return [row for row in cells if len(row) == 3 and row[0].isdigit()]
 
 
+@cache
 def functions_of(file: str) -> set[str]:
     """The functions of a test file, wherever it lies."""
     path = ROOT / file if "/" in file else next(f / file for f in FOLDERS if (f / file).exists())

@@ -41,8 +41,9 @@ class LineScene:
     def allow(self) -> None:
         self.observer.oracle.allow(AHEAD)
 
-    def forbid(self, grace_s: float = IN_FLIGHT_S) -> None:
-        self.observer.oracle.forbid(grace_s=grace_s)
+    def forbid(self) -> None:
+        """From now on nothing may move, but for what is still in the cable."""
+        self.observer.oracle.forbid(grace_s=IN_FLIGHT_S)
 
     def until(self, what: str, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Return once ``holds()``; raises ``DialtoneError`` naming ``what`` when it is late."""
@@ -67,10 +68,10 @@ class LineScene:
         threading.Event().wait(seconds)
 
     def middle(self) -> None:
-        """Fire the e-stop, if this run is one with it; nothing may move after it."""
+        """Fire the e-stop, if this run is one with it."""
         if self.estop:
             self.robot.engine.estop(True, "bystander")
-            self.forbid(grace_s=0.0)
+            self.forbid()
 
     def recovers(self) -> None:
         """Everything healed: the e-stop is cleared, ada drives as before and lets go."""
@@ -134,7 +135,7 @@ def pilot_changes_mode(estop: bool) -> list[Seen]:
         values = (mavlink.MAV_CMD_DO_SET_MODE, 0, custom, _HOLD, 0, 0, 0, 0, 0)
         scene.cable.to_rover(mavlink.MAVLink_command_long_message(1, 1, *values).pack(codec))
         scene.until("it is noticed", lambda: scene.robot.reason() == "mode_changed")
-        scene.forbid(grace_s=0.0)
+        scene.forbid()
         scene.wait(0.5)
         scene.middle()
         scene.wait(0.5)
