@@ -66,10 +66,12 @@ def hub_permissions(name: str, role: str) -> Permissions:
     own = f"dt.{name}"
     if role == "robot":
         return Permissions(
-            (f"{own}.tlm.>", f"{own}.evt.>", f"{own}.srv.>", f"{own}.sync.>", "_INBOX.>",
+            (f"{own}.tlm.>", f"{own}.evt.>", f"{own}.srv.>", f"{own}.req.>", f"{own}.sync.>",
+             "_INBOX.>",
              "$JSC.R.>", "$JS.FC.>", "$JS.S.>", "$JS.M.>"),
             (),
-            (f"{own}.cmd.>", f"{own}.srv.>", f"{own}.sync.pong", f"$JS.{name}.API.>",
+            (f"{own}.cmd.>", f"{own}.srv.>", f"{own}.sync.pong", f"{own}.sync.reply.>",
+             f"$JS.{name}.API.>",
              "$JS.FC.>", "$JS.ACK.>", "$SRV.>"),
         )  # fmt: skip
     looks = ("dt.*.tlm.>", "dt.*.evt.>", "_INBOX.>")

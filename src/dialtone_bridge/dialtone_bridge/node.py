@@ -8,19 +8,17 @@ import sys
 
 from rclpy.node import Node
 
-from dialtone_bridge import ros_reports, services
-from dialtone_bridge.durable import DurableSettings
+from dialtone_bridge import ros_reports
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.params import BridgeParams
 from dialtone_bridge.ros_foxglove import RosFoxglove
-from dialtone_bridge.ros_params import RosParameters
+from dialtone_bridge.ros_nats import RosNats
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.base import Transport
-from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
@@ -42,25 +40,14 @@ class Bridge:
             commands=params.command_topics,
             namespace=namespace,
         )
-        log = node.get_logger()
         inbound = RosInbound(node, table, params.read_only)
         self._transports: list[Transport] = []
-        self._nats: NatsTransport | None = None
-        if params.nats_url:
-            link = NatsSettings(
-                self._robot,
-                params.nats_url,
-                params.nats_credentials,
-                namespace,
-                params.nats_leaf,
-                DurableSettings(
-                    params.durable_max_bytes, params.durable_max_age_s, params.catchup_mbps
-                ),
-            )
-            self._nats = NatsTransport(link, inbound, log)
-            self._transports.append(self._nats)
         self._source = RosSource(node, params.discovery_period_s)
         self._services = RosServices(node, params.allow_services, self._source.post)
+        self._nats: RosNats | None = None
+        if params.nats_url:
+            self._nats = RosNats(node, params, inbound, self._source, self._services)
+            self._transports.append(self._nats.transport)
         self._foxglove: RosFoxglove | None = None
         if params.foxglove_enabled:
             self._foxglove = RosFoxglove(node, params, inbound, self._source, self._services)
@@ -74,17 +61,7 @@ class Bridge:
         for transport in self._transports:
             await transport.open()
         if self._nats is not None:
-            await self._nats.serve(services.PACKAGE, services.handlers(self._exchange))
-            if not self._params.read_only:
-                await self._nats.serve_calls(self._services.call_json)
-            parameters = RosParameters(
-                self._node,
-                self._services.call_ros,
-                self._params.allow_parameters,
-                self._params.settable_parameters,
-            )
-            verbs = services.parameter_handlers(parameters, not self._params.read_only)
-            await self._nats.serve(services.PARAMETERS, verbs)
+            await self._nats.serve(self._exchange)
         ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
         if self._foxglove is not None:
             self._foxglove.start()
@@ -92,11 +69,15 @@ class Bridge:
         async with TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in self._transports]
             tasks.append(group.create_task(self._announce()))
+            if self._nats is not None:
+                tasks.append(group.create_task(self._nats.run()))
             await stop.wait()
             for task in tasks:
                 await end_task(task)
 
     def _offer_services(self) -> None:
+        if self._nats is not None:
+            self._nats.offer()
         if self._foxglove is not None and not self._params.read_only:
             self._foxglove.transport.offer_services(self._callable, self._services.available())
 
@@ -110,7 +91,7 @@ class Bridge:
     async def _announce(self) -> None:
         """Write the runtime file once both sides listen."""
         if self._nats is not None:
-            await self._nats.connected.wait()
+            await self._nats.transport.connected.wait()
         self._file = RobotFile(
             robot=self._robot,
             pid=os.getpid(),

@@ -46,6 +46,17 @@ class RouteParams:
 
 
 @dataclass(frozen=True)
+class RequestParams:
+    """One entry of the ``requests`` table: a ROS service that somebody on NATS answers."""
+
+    service: str = param("", "ROS service that the bridge offers; empty is the entry's name")
+    type: str = param("", "its type, such as std_srvs/srv/Trigger")
+    subject: str = param("", "NATS subject that is asked; empty is dt.<robot>.req.<service.path>")
+    timeout_s: float = param(2.0, "how long a reply may take", unit="s", minimum=0.01,
+                             maximum=3600)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class BridgeParams(FoxgloveParams):
     """The node ``bridge``."""
 
@@ -80,7 +91,13 @@ class BridgeParams(FoxgloveParams):
     allow_services: list[str] = param(
         [r"(teleop|recorder)/[a-z_]+"], "regular expressions of ROS services that clients may call"
     )
+    allow_actions: list[str] = param(
+        [], "regular expressions of ROS actions that clients may call; they move the robot"
+    )
     read_only: bool = param(False, "refuse every command, whoever sends it")
     discovery_period_s: float = param(1.0, "how often the graph is looked at", unit="s",
                                       minimum=0.1, maximum=60)  # fmt: skip
     routes: dict[str, RouteParams] = param({}, "table of routes by label")
+    requests: dict[str, RequestParams] = param(
+        {}, "table of ROS services that are answered on NATS, by label"
+    )

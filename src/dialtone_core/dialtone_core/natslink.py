@@ -22,6 +22,7 @@ from dialtone_core.natsauth import check_url, find_login, tls_context
 from dialtone_core.wire import service_subject
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Answer = Callable[[Request], Awaitable[None]]
 
 #: Buffered publishes are *delivered after a reconnect* (facts: NATS): stale telemetry is worth
 #: little, a stale command is dangerous. 0 makes a publish fail at once while disconnected.
@@ -251,17 +252,25 @@ async def flush_frames(client: Client, wait: bool) -> None:
 
 
 async def serve(
-    client: Client, robot: str, package: str, version: str, handlers: dict[str, Handler]
+    client: Client,
+    robot: str,
+    package: str,
+    version: str,
+    handlers: dict[str, Handler],
+    around: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Service:
     """Answer ``dt.<robot>.srv.<package>.<verb>`` with JSON, as a NATS micro service (ADR-32).
 
     A handler gets the request object and returns the reply's fields; a ``DialtoneError`` becomes
-    ``{"ok": false, "error": …}``. ``await service.stop()`` withdraws it.
+    ``{"ok": false, "error": …}``. ``around`` wraps what answers a request: the library hands on
+    the next one when it returns. ``await service.stop()`` withdraws it.
     """
     service = await add_service(
         client,
         ServiceConfig(
-            name=f"{robot}-{package}", version=version, description=f"Dialtone {package}"
+            name=f"{robot}-{package.replace('.', '-')}",
+            version=version,
+            description=f"Dialtone {package}",
         ),
     )
     for verb, handler in handlers.items():
@@ -269,7 +278,7 @@ async def serve(
             EndpointConfig(
                 name=verb.replace(".", "-"),
                 subject=service_subject(robot, package, verb),
-                handler=_endpoint(handler),
+                handler=around(_endpoint(handler)),
             )
         )
     return service
@@ -280,7 +289,7 @@ async def answer_all(
     robot: str,
     package: str,
     version: str,
-    answer: Callable[[Request], Awaitable[None]],
+    answer: Answer,
 ) -> Service:
     """Answer everything under ``dt.<robot>.srv.<package>.`` with one endpoint."""
     service = await add_service(
@@ -294,7 +303,7 @@ async def answer_all(
     return service
 
 
-def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[None]]:
+def _endpoint(handler: Handler) -> Answer:
     async def answer(request: Request) -> None:
         try:
             body = orjson.loads(request.data) if request.data else {}

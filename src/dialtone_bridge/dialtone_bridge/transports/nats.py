@@ -10,45 +10,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.micro.request import Request
 
 from dialtone_bridge.durable import DurableSender, DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import InterestWatch, wants
+from dialtone_bridge.transports.nats_calls import NatsCalls
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_bridge.transports.nats_status import Status
-from dialtone_core import __version__, wire
+from dialtone_core import wire
 from dialtone_core.aio import TaskGroup
 from dialtone_core.chunks import CHUNK_BYTES, split
 from dialtone_core.delivery import Lane, Outbox
-from dialtone_core.errors import DialtoneError, WireError
-from dialtone_core.naming import path_to_topic
+from dialtone_core.errors import WireError
 from dialtone_core.natsauth import Login, find_login
 from dialtone_core.natslink import (
     NO_REPLAY,
-    Handler,
-    answer_all,
     connect,
     flush_frames,
     publish_frame,
     refused,
-    serve,
 )
 from dialtone_core.sample import Sample
 
 VELOCITY = "cmd_vel"
-#: How long a ROS service may take to answer a NATS client.
-_CALL_S = 5.0
-Call = Callable[[str, bytes], Future[dict[str, Any]]]
 #: How much may wait between the lanes and the socket.
 _AHEAD_BYTES = 1024 * 1024
 #: What headers may take of ``max_payload``.
@@ -92,6 +83,7 @@ class NatsTransport:
             f"dt.{settings.robot}.tlm",
             self._on_interest,
         )
+        self.calls = NatsCalls(settings.robot)
         self._status = Status(settings.robot, self._describe, self._fill_last)
         self.connected = asyncio.Event()
         self.refusals = Refusals()
@@ -101,6 +93,11 @@ class NatsTransport:
         self._oversize: dict[str, int] = {}
         self._dropped_oversize = 0
         self._malformed = Refusals()
+        self._figures: dict[str, Callable[[], Mapping[str, int]]] = {}
+
+    def tell(self, name: str, figures: Callable[[], Mapping[str, int]]) -> None:
+        """Have ``figures`` in ``health``, as ``<name>.<key>``."""
+        self._figures[name] = figures
 
     async def open(self) -> None:
         """Connect; returns also while the server is away, the link then follows."""
@@ -123,31 +120,7 @@ class NatsTransport:
         await self._commands.subscribe(
             wire.command_subject(settings.robot, ">"), cb=self._on_command
         )
-
-    async def serve(self, package: str, handlers: Mapping[str, Handler]) -> None:
-        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``; once open."""
-        if self._commands is None:
-            raise RuntimeError("open the transport before serving on it")
-        await serve(self._commands, self._settings.robot, package, __version__, dict(handlers))
-
-    async def serve_calls(self, call: Call) -> None:
-        """Pass requests on ``dt.<robot>.srv.ros.<service.path>`` to ROS services, as JSON."""
-        if self._commands is None:
-            raise RuntimeError("open the transport before serving on it")
-        prefix = wire.service_subject(self._settings.robot, "ros", "")
-
-        async def answer(request: Request) -> None:
-            path = path_to_topic(request.subject[len(prefix) :])
-            try:
-                pending = asyncio.wrap_future(call(path, request.data))
-                reply = {"ok": True, **await asyncio.wait_for(pending, _CALL_S)}
-            except asyncio.TimeoutError:
-                reply = {"ok": False, "error": f"{path} did not answer within {_CALL_S:g} s"}
-            except (DialtoneError, WireError) as error:
-                reply = {"ok": False, "error": str(error)}
-            await request.respond(orjson.dumps(reply))
-
-        await answer_all(self._commands, self._settings.robot, "ros", __version__, answer)
+        await self.calls.bind(self._commands)
 
     async def run(self) -> None:
         """Send what the lanes hold, and follow what is wanted, until cancelled."""
@@ -206,7 +179,7 @@ class NatsTransport:
         return {
             "durable": self.has_durable,
             "namespace": self._settings.namespace,
-            "capabilities": ["telemetry", "commands", "services", "last"],
+            "capabilities": ["telemetry", "commands", "services", "actions", "last"],
             "routes": {sink.topic.path: sink.topic.type for sink in sinks[:256]},
         }
 
@@ -254,6 +227,8 @@ class NatsTransport:
             "dropped_malformed": self._malformed.total(),
             "commands": self.received,
             "commands_refused": self.refusals.total(),
+            "calls_refused": self.calls.refused_busy,
+            "events_lost": self.calls.lost_events,
         }
         if self._durable.sinks:
             values |= {
@@ -262,6 +237,8 @@ class NatsTransport:
                 "durable_waiting": self._durable.waiting(),
                 "durable_repeated": self._durable.repeated,
             }
+        for name, figures in self._figures.items():
+            values |= {f"{name}.{key}": value for key, value in figures().items()}
         values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
         if self.refusals.last:
             values["last_refusal"] = self.refusals.last
@@ -271,6 +248,7 @@ class NatsTransport:
     async def aclose(self) -> None:
         telemetry, self._telemetry = self._telemetry, None
         commands, self._commands = self._commands, None
+        await self.calls.aclose()
         if commands is not None:
             await self._status.leave(commands)
         for client in (commands, telemetry):

@@ -1,0 +1,1 @@
+"""An interface package with an action, which no installed package has."""
