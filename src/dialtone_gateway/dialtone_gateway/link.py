@@ -90,17 +90,20 @@ class RobotLink:
             return False
         return True
 
-    async def ask(self, package: str, verb: str) -> dict[str, Any] | None:
-        """The reply of a service without arguments, or ``None`` where nobody answers in time."""
+    async def ask(
+        self, package: str, verb: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """The reply of a service, or ``None`` where nobody answers in time."""
         if self._client is None or not self._up:
             return None
         subject = service_subject(self.robot, package, verb)
         try:
-            reply = await self._client.request(subject, b"{}", timeout=_REQUEST_S)
-            body = orjson.loads(reply.data)
+            asked = orjson.dumps(dict(body or {}))
+            reply = await self._client.request(subject, asked, timeout=_REQUEST_S)
+            answer = orjson.loads(reply.data)
         except (nats.errors.Error, asyncio.TimeoutError, orjson.JSONDecodeError):
             return None
-        return body if isinstance(body, dict) else None
+        return answer if isinstance(answer, dict) else None
 
     def _on_state(self, connected: bool, why: str) -> None:
         if connected:

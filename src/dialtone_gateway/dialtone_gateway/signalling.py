@@ -7,11 +7,14 @@ Events (the existing clients' protocol): ``connect`` with ``auth={"token"}``; th
 to the robot and acknowledged by ``neck_ack`` {command}, or ``neck_error`` {command, error}.
 
 A line of neck grammar goes to the robot as ``cmd.neck.command`` in the name of the login that sent
-it, where teleop arbitrates as with any other source; only operators' lines go.
+it, where teleop arbitrates as with any other source; only operators' lines go. These clients know
+no lease, so the hub takes it for them with their first line, and gives it back when they leave;
+between two lines it runs out by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from contextlib import ExitStack
@@ -21,6 +24,7 @@ import orjson
 from aiohttp import web
 
 from dialtone_core import wire
+from dialtone_core.command import Envelope
 from dialtone_gateway.auth.limits import RateLimit
 from dialtone_gateway.auth.middleware import error
 from dialtone_gateway.auth.tokens import Connections
@@ -37,6 +41,10 @@ NECK_LINE = re.compile(
     r"(HOME(_BRUTE|_SOFT)?|HEALTH|STATUS|Q:[-+0-9.eE,HSA]+"
     r"|[1-6XYZRPHSA][-+0-9.:,XYZRPHSAeE]+)"
 )
+#: They move nothing and need no lease.
+_QUESTIONS = ("HEALTH", "STATUS")
+#: A lease that lines keep alive is renewed so often (s); teleop's own ends after 2 s.
+_RENEW_S = 0.5
 _MOST_MESSAGE_BYTES = 64 * 1024
 _MOST_SESSIONS = 64
 
@@ -52,6 +60,8 @@ class Signalling:
         self._connections = connections
         self._limit = limit
         self._peers: dict[str, tuple[Identity, ExitStack]] = {}
+        #: Who has the lease through this hub, and when (loop time, s) it is to be renewed.
+        self._held: dict[str, float] = {}
         self.server: Any = None
 
     def _open(self) -> None:
@@ -114,6 +124,9 @@ class Signalling:
         if peer is None:
             return
         peer[1].close()
+        operator = peer[0].operator
+        if self._held.pop(operator, None) is not None:
+            await self._link.ask("teleop", "lease.release", {"operator": operator})
         await self.server.emit("peer-disconnect", {"id": sid, "uuid": peer[0].user})
 
     async def _broadcast(self, sid: str, body: Any = None) -> None:
@@ -153,14 +166,30 @@ class Signalling:
             return "the login is over"
         if self._limit.take(sid) > 0:
             return "too many commands a second"
+        operator = peer[0].operator
+        if line not in _QUESTIONS and (problem := await self._hold(peer[0])):
+            return problem
         headers = {
             wire.TYPE: "std_msgs/msg/String",
             wire.ENCODING: "json",
-            wire.OPERATOR: peer[0].operator,
+            wire.OPERATOR: operator,
         }
         subject = wire.command_subject(self._link.robot, "neck.command")
-        sent = await self._link.publish(subject, orjson.dumps({"data": line}), headers)
+        data = orjson.dumps({"data": Envelope(operator).to_frame_id(line)})
+        sent = await self._link.publish(subject, data, headers)
         return "" if sent else "no link to the robot"
+
+    async def _hold(self, identity: Identity) -> str:
+        """Take or renew the lease for ``identity``; why it can't be had, or ""."""
+        operator, now_s = identity.operator, asyncio.get_running_loop().time()
+        if now_s < self._held.get(operator, 0.0):
+            return ""
+        asked = {"operator": operator, "role": identity.role.text}
+        reply = await self._link.ask("teleop", "lease.acquire", asked)
+        if reply is not None and not reply.get("ok"):
+            return str(reply.get("error", "the lease is not to be had"))
+        self._held[operator] = now_s + _RENEW_S
+        return ""
 
     def _card(self, sid: str) -> dict[str, Any]:
         identity = self._peers[sid][0]

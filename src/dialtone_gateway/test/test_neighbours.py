@@ -73,11 +73,23 @@ async def test_peers_meet_talk_and_part(lab: Any, peers: Any) -> None:
 
 
 async def test_neck_lines_of_operators_reach_the_robot_in_their_name(
-    lab: Any, peers: Any, bus: Any
+    lab: Any, peers: Any, bus: Any, eventually: Any
 ) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    async def answer(request: Any) -> None:
+        body = json.loads(request.data)
+        verb = request.subject.rpartition(".")[2]
+        asked.append((verb, body["operator"], body.get("role", "")))
+        await request.respond(
+            json.dumps({"ok": free[0], "error": "eve/1 holds the lease"}).encode()
+        )
+
+    free = [True]
     gateway = await lab.gateway()
     otto, vera = await lab.person(gateway, "otto"), await lab.person(gateway, "vera")
     heard = await bus.subscribe("dt.rover.cmd.>")
+    await bus.subscribe("dt.rover.srv.teleop.lease.*", cb=answer)
     await bus.flush()
     one, two = await peers(otto), await peers(vera)
     await one.next()
@@ -85,12 +97,14 @@ async def test_neck_lines_of_operators_reach_the_robot_in_their_name(
     await two.next()
     await one.client.emit("neck_command", {"command": "X50,Y-20"})
     message = await heard.next_msg(5)
-    assert json.loads(message.data) == {"data": "X50,Y-20"}
+    name = f"operator=otto%2F{otto.session}"
+    assert json.loads(message.data) == {"data": f"X50,Y-20?{name}"}
     assert message.headers["Dt-Operator"] == f"otto/{otto.session}"
     assert message.headers["Dt-Type"] == "std_msgs/msg/String"
     assert await one.next() == ("neck_ack", {"command": "X50,Y-20"})
     await one.client.emit("broadcast-message", {"message": "HOME"})
-    assert json.loads((await heard.next_msg(5)).data) == {"data": "HOME"}
+    assert json.loads((await heard.next_msg(5)).data) == {"data": f"HOME?{name}"}
+    assert asked == [("acquire", f"otto/{otto.session}", "operator")]
     await two.next()
     await two.client.emit("neck_command", {"command": "HOME"})
     event, body = await two.next()
@@ -98,6 +112,15 @@ async def test_neck_lines_of_operators_reach_the_robot_in_their_name(
     for bad in ("", "rm -rf", "X1\nHOME", None, {"a": 1}, "1:" + "5" * 400):
         await one.client.emit("neck_command", {"command": bad})
         assert (await one.next())[0] == "neck_error"
+    await one.client.disconnect()
+    await eventually(lambda: asked[-1][0] == "release")
+    free[0] = False
+    again = await peers(otto)
+    await again.next()
+    await again.client.emit("neck_command", {"command": "X1"})
+    assert await again.next() == (
+        "neck_error", {"command": "X1", "error": "eve/1 holds the lease"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("token", ["", "forged", None, 5])
