@@ -1,33 +1,30 @@
 """Episodes made of episodes: trimmed, split, merged. The sources are only read.
 
-A new one is built under a hidden name and renamed when it is whole and on the disk; nothing that
-exists is replaced. Memory stays at a chunk whatever the length.
+A new one appears whole and on the disk, or not at all; nothing that exists is replaced. Memory
+stays at a chunk whatever the length.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from mcap.writer import CompressionType, Writer
 
-from dialtone_core.errors import DialtoneError
 from dialtone_recorder.intake import Intake
 from dialtone_recorder.manifest import (
     FORMAT,
     FileFacts,
     bag_metadata,
-    sync_folder,
     to_yaml,
     write_bag_metadata,
     write_episode,
 )
 from dialtone_recorder.reader import Recorded
+from dialtone_recorder.staging import Staging
 from dialtone_recorder.stats import TopicStats
 from dialtone_recorder.topics import Topic
 
@@ -37,27 +34,23 @@ Advance = Callable[[int], None]
 
 
 class Builder:
-    """Writes one episode; use as a context. An exception leaves nothing behind."""
+    """One episode that is being written into ``folder``; ``add``, then ``finish``."""
 
-    def __init__(self, target: Path, topics: Iterable[Topic], facts: Mapping[str, Any]) -> None:
-        if target.exists() or target.is_symlink():
-            raise DialtoneError(
-                "exists already", where=str(target), fix="give another name with --out"
-            )
-        self._target = target
+    def __init__(
+        self,
+        folder: Path,
+        file: BinaryIO,
+        name: str,
+        topics: Iterable[Topic],
+        facts: Mapping[str, Any],
+    ) -> None:
+        self._folder = folder
+        self._file = file
+        self._name = name
         self._facts = dict(facts)
-        self._folder = target.with_name(f".{target.name}.partial-{os.getpid()}")
         self._stats = {topic.key: TopicStats(topic) for topic in topics}
         self._channels: dict[tuple[str, str], int] = {}
-        try:
-            self._folder.mkdir(parents=True)
-            self._file = (self._folder / f"{target.name}_0.mcap").open("wb")
-        except OSError as error:
-            raise DialtoneError(
-                f"cannot be written ({error.strerror})", where=str(target),
-                fix="give a folder that you can write with --out",
-            ) from error  # fmt: skip
-        self._writer = Writer(self._file, chunk_size=1 << 20, compression=CompressionType.ZSTD)
+        self._writer = Writer(file, chunk_size=1 << 20, compression=CompressionType.ZSTD)
         self._writer.start("ros2", library="dialtone")
         schemas: dict[str, int] = {}
         for key, stats in self._stats.items():
@@ -79,33 +72,8 @@ class Builder:
         size = len(message.data)
         self._stats[key].update(message.log_ns, message.publish_ns, message.sequence, size)
 
-    def __enter__(self) -> Builder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        except OSError as failure:
-            raise DialtoneError(
-                f"cannot be written ({failure.strerror})", where=str(self._target),
-                fix="free some disk, or give another place with --out",
-            ) from failure  # fmt: skip
-        finally:
-            self._file.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise DialtoneError(
-                f"cannot be written ({error.strerror})", where=str(self._target),
-                fix="free some disk, or give another place with --out",
-            ) from error  # fmt: skip
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """End the file and write both papers."""
         stats = list(self._stats.values())
         used = [each for each in stats if each.messages]
         messages = sum(each.messages for each in used)
@@ -117,18 +85,27 @@ class Builder:
         self._writer.add_metadata("rosbag2", {"serialized_metadata": to_yaml(metadata)})
         self._writer.finish()  # type: ignore[no-untyped-call]
         self._file.flush()
-        os.fsync(self._file.fileno())
         file = FileFacts(name, messages, start, end, self._file.tell())
         write_bag_metadata(self._folder, metadata)
         write_episode(self._folder, {
-            "format": FORMAT, "name": self._target.name, "state": "closed", **self._facts,
+            "format": FORMAT, "name": self._name, "state": "closed", **self._facts,
             "started_ns": start, "ended_ns": end, "indexed": True, "error": "",
             "duration_s": round((end - start) / NS_PER_S, 3), "messages": messages,
             "lost_transport": sum(each["lost_transport"] or 0 for each in topics),
             "files": [asdict(file)], "topics": topics,
         })  # fmt: skip
-        self._folder.rename(self._target)
-        sync_folder(self._target.parent)
+
+
+@contextmanager
+def building(target: Path, topics: Iterable[Topic], facts: Mapping[str, Any]) -> Iterator[Builder]:
+    """A ``Builder`` whose episode appears at ``target`` when the context is left without error."""
+    with (
+        Staging(target, fix="give another name with --out") as folder,
+        (folder / f"{target.name}_0.mcap").open("wb") as file,
+    ):
+        builder = Builder(folder, file, target.name, topics, facts)
+        yield builder
+        builder.finish()
 
 
 def cut(
@@ -148,7 +125,7 @@ def cut(
     topics = [each for each in intake.topics.values() if keep(each.name)]
     names = [each.name for each in topics]
     latched = [each.name for each in topics if each.latched]
-    with Builder(target, topics, _facts([intake], verb, start_ns, end_ns)) as builder:
+    with building(target, topics, _facts([intake], verb, start_ns, end_ns)) as builder:
         if latched and start_ns > intake.start_ns:
             for message in _latest(intake, latched, start_ns, topics):
                 builder.add(message._replace(log_ns=start_ns))
@@ -181,7 +158,7 @@ def merge(intakes: Sequence[Intake], target: Path, advance: Advance) -> None:
     for intake in intakes:
         for key, topic in intake.topics.items():
             topics.setdefault(key, topic)
-    with Builder(target, topics.values(), _facts(intakes, "merge", 0, 0)) as builder:
+    with building(target, topics.values(), _facts(intakes, "merge", 0, 0)) as builder:
         parts = [each.messages() for each in intakes]
         for message in heapq.merge(*parts, key=lambda each: each.log_ns):
             builder.add(message)

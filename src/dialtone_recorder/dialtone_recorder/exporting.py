@@ -48,7 +48,8 @@ def export(
     if not recordings:
         raise DialtoneError("no episode to export", fix="name some, see dialtone episodes ls")
     frames, notes = 0, []
-    with Staging(out, append) as folder:
+    fix = "give another --out, remove it, or --append to it"
+    with Staging(out, append, fix) as folder:
         told = _begin(kind, mapping, out, folder, recordings, append)
         exporter = make(folder, mapping)
         for recording in recordings:

@@ -23,10 +23,14 @@ class Staging:
     Appending works on a copy made of hard links, so a big dataset costs no copying; files that
     were there must be replaced, not written into. At the end the two folders change names in one
     system call (renameat2, RENAME_EXCHANGE). A crash leaves ``out`` as it was and a hidden folder
-    beside it, which the next export to the same place removes.
+    beside it, which the next one to write to the same place removes. A disk that fails meanwhile
+    is a ``DialtoneError``.
     """
 
-    def __init__(self, out: Path, append: bool) -> None:
+    def __init__(
+        self, out: Path, append: bool = False, fix: str = "give another --out, or remove it"
+    ) -> None:
+        self._fix = fix
         self._out = out.absolute()
         self._append = append
         self._folder = self._out.with_name(f".{self._out.name}.partial")
@@ -38,11 +42,8 @@ class Staging:
             raise DialtoneError(
                 "no dataset to append to", where=str(self._out), fix="leave --append out"
             )
-        if not self._append and self._out.exists():
-            raise DialtoneError(
-                "exists already", where=str(self._out),
-                fix="give another --out, remove it, or --append to it",
-            )  # fmt: skip
+        if not self._append and (self._out.exists() or self._out.is_symlink()):
+            raise DialtoneError("exists already", where=str(self._out), fix=self._fix)
         try:
             self._out.parent.mkdir(parents=True, exist_ok=True)
             self._take_lock()
@@ -65,17 +66,20 @@ class Staging:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        failure = error if isinstance(error, OSError) else None
         try:
             if error is None:
                 self._publish()
-        except OSError as failure:
-            raise DialtoneError(
-                f"cannot be put in place ({failure.strerror})", where=str(self._out),
-                fix="check the disk",
-            ) from failure  # fmt: skip
+        except OSError as found:
+            failure = found
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._release()
+        if failure is not None:
+            raise DialtoneError(
+                f"cannot be written ({failure.strerror or failure})", where=str(self._out),
+                fix="free some disk, or give another place with --out",
+            ) from failure  # fmt: skip
 
     def _publish(self) -> None:
         for path in self._folder.rglob("*"):
@@ -97,7 +101,7 @@ class Staging:
             os.close(self._lock)
             self._lock = -1
             raise DialtoneError(
-                "another export writes there", where=str(self._out), fix="wait for it to end"
+                "somebody else writes there", where=str(self._out), fix="wait for it to end"
             ) from error
 
     def _release(self) -> None:
