@@ -177,7 +177,16 @@ class RosSubscription:
     def _open(self) -> DrainedSubscription:
         name, type_name = self._topic.name, self._topic.type
         cls, qos = message_class(type_name), _profile(self._plan)
-        return DrainedSubscription(self._node, type_name, cls, name, qos, on_burst=self._on_burst)
+        route = self._topic.route
+        return DrainedSubscription(
+            self._node,
+            type_name,
+            cls,
+            name,
+            qos,
+            on_burst=self._on_burst,
+            told_of_qos=(route.reliability, route.durability) != ("auto", "auto"),
+        )
 
 
 def _profile(wanted: QosPlan) -> QoSProfile:

@@ -88,7 +88,9 @@ class Lane(Generic[T]):
                 self._bytes > self.policy.max_bytes and len(self._items) > 1
             ):
                 self._drop_oldest()
-            self._outbox._grew(self)
+            sleeping = self._outbox._grew(self)
+        if sleeping:
+            self._outbox._wake()
 
     def _drop_oldest(self) -> None:
         _, size = self._items.popleft()
@@ -129,9 +131,9 @@ class Outbox(Generic[T]):
         with self._lock:
             self._loop = loop
             self._event = asyncio.Event()
-            self._signalled = False
-            if any(lane._items for lane in self._lanes):
-                self._wake_locked()
+            self._signalled = any(lane._items for lane in self._lanes)
+            if self._signalled:
+                self._event.set()
 
     def open_lane(
         self, name: str, policy: Policy | None = None, priority: Priority = Priority.TELEMETRY
@@ -194,8 +196,12 @@ class Outbox(Generic[T]):
                 ready.popleft()._queued = False
         return None
 
-    def _grew(self, lane: Lane[T]) -> None:
-        """``lane`` took an item: it waits for its turn, and the biggest pays for the room."""
+    def _grew(self, lane: Lane[T]) -> bool:
+        """``lane`` took items: it waits for its turn, and the biggest pays for the room.
+
+        Whether the reader must be woken; to be done without the lock, for which the reader would
+        wait at once.
+        """
         if not lane._queued:
             lane._queued = True
             self._ready[lane.priority].append(lane)
@@ -205,14 +211,16 @@ class Outbox(Generic[T]):
                 if len(biggest._items) < 2:
                     break
                 biggest._drop_oldest()
-        self._wake_locked()
-
-    def _wake_locked(self) -> None:
-        if self._signalled or self._loop is None or self._event is None:
-            return
+        sleeping = not self._signalled
         self._signalled = True
+        return sleeping
+
+    def _wake(self) -> None:
+        loop, event = self._loop, self._event
+        if loop is None or event is None:
+            return
         try:
-            self._loop.call_soon_threadsafe(self._event.set)
+            loop.call_soon_threadsafe(event.set)
         except RuntimeError:
             # The loop closed under a producer that is still running: nobody will read.
             self._loop = None

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -43,7 +44,8 @@ class DrainedSubscription:
     (1 to ``MAX_BURST``, in order of receipt) to ``on_burst``, which costs less.
 
     Both run in the executor's thread and must not block. ``receive_ns`` is the wall clock of DDS's
-    receipt, ``publish_ns`` its source timestamp, ``seq`` the publisher's number.
+    receipt, ``publish_ns`` its source timestamp, ``seq`` the publisher's number. Without
+    ``told_of_qos`` nobody logs that a publisher's QoS does not fit, and a wake-up costs less.
     """
 
     def __init__(
@@ -57,13 +59,20 @@ class DrainedSubscription:
         *,
         on_burst: OnBurst | None = None,
         callback_group: CallbackGroup | None = None,
+        told_of_qos: bool = True,
     ) -> None:
         self._node = node
         self._type_name = type_name
         self._msg_type = msg_type
         self._on_burst = on_burst or self._one_by_one(on_sample)
         self._subscription = node.create_subscription(
-            msg_type, topic, self._on_message, qos, raw=True, callback_group=callback_group
+            msg_type,
+            topic,
+            self._on_message,
+            qos,
+            raw=True,
+            callback_group=callback_group,
+            event_callbacks=None if told_of_qos else _no_events(),
         )
         self.topic: str = self._subscription.topic_name
         self.received = 0
@@ -134,6 +143,10 @@ class DrainedSubscription:
                 on_sample(sample)
 
         return hand_on
+
+
+def _no_events() -> SubscriptionEventCallbacks:
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 class Vigil:
