@@ -13,15 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from made_episode import drive
 
 from dialtone_core.errors import DialtoneError
 from dialtone_core.sample import Sample
 from dialtone_recorder.closing import index_episode, publish
+from dialtone_recorder.derive import cut
+from dialtone_recorder.exporting import export
 from dialtone_recorder.folder import open_directory
+from dialtone_recorder.intake import Intake
 from dialtone_recorder.manifest import read_episode
 from dialtone_recorder.reader import episode_counts
+from dialtone_recorder.recording import Recording
 from dialtone_recorder.recover import recover
 from dialtone_recorder.session import Facts, Limits, Session
+from dialtone_recorder.suggest import suggest
 from dialtone_recorder.topics import Topic
 
 KIND = "sensor_msgs/msg/CompressedImage"
@@ -99,6 +105,24 @@ def refuses(folder: Path) -> dict[str, Any]:
     return {"said": said}
 
 
+def derives(folder: Path, source: Path) -> dict[str, Any]:
+    """A trim and an export that do not fit: nothing of them is left."""
+    episode = drive(2.0).write(source)
+    intake = Intake(episode)
+    mapping = suggest(Recording(episode))
+    said = []
+    for attempt in (
+        lambda: cut(intake, folder / "cut", 0, intake.end_ns + 1, "trim", lambda steps: None),
+        lambda: export("parquet", [episode], folder / "table", mapping),
+        lambda: export("lerobot", [episode], folder / "set", mapping),
+    ):
+        try:
+            attempt()
+        except DialtoneError as error:
+            said.append(str(error))
+    return {"said": said, "left": [each.name for each in folder.iterdir()]}
+
+
 def _facts(path: Path) -> dict[str, Any]:
     return {"counts": episode_counts(path), "facts": read_episode(path)}
 
@@ -108,6 +132,7 @@ if __name__ == "__main__":
     found = {
         "fills": fills(disk(place / "fills", "size=12m")),
         "stays full": stays_full(disk(place / "full", "size=8m")),
+        "derives": derives(disk(place / "derives", "size=16k"), place / "source"),
         "refuses": refuses(disk(place / "refuses", "ro,size=1m")),
     }
     sys.stdout.write(orjson.dumps(found).decode())

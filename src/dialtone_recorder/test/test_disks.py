@@ -90,3 +90,10 @@ def test_a_node_that_cannot_record_from_the_start_says_so_and_stays(folder: Path
         process.terminate()
         rest = process.stderr.read()
     assert process.wait(10) == 0, rest
+
+
+def test_what_does_not_fit_when_trimmed_or_exported_leaves_nothing(told: dict[str, Any]) -> None:
+    said = told["derives"]["said"]
+    assert [each.rsplit("/", 1)[-1].split(":")[0] for each in said] == ["cut", "table", "set"]
+    assert all("cannot be written" in each and "Fix:" in each for each in said)
+    assert told["derives"]["left"] == []
