@@ -44,6 +44,7 @@ from dialtone_gateway.server import BoundedRunner
 from dialtone_gateway.signalling import Signalling
 from dialtone_gateway.static import Dashboard
 from dialtone_gateway.tunnel import Tunnel
+from dialtone_gateway.video.asked import Stage
 from dialtone_gateway.video.hub import Hub
 from dialtone_gateway.video.mjpeg import PictureApi
 from dialtone_gateway.video.socket import VideoSocketApi
@@ -184,10 +185,10 @@ class Gateway:
     def _robot_routes(self) -> list[Route]:
         """Pictures and figures of the robot."""
         params, held, who = self.params, self.connections, self.who
-        video = self.metrics.video
+        stage = Stage(self.hub, self.variants, held, who, self.metrics.video)
         parts = (
-            PictureApi(self.hub, self.variants, held, who, video),
-            VideoSocketApi(self.hub, self.variants, held, who, video),
+            PictureApi(stage),
+            VideoSocketApi(stage),
             RobotApi(params, self.link, self.state, self.hub, held),
             MetricsApi(self.state, self.hub, held, self.metrics, params.public_metrics),
             NatsProxy(params, self._key, held, who),

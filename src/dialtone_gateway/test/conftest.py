@@ -133,9 +133,17 @@ async def lab(
     monkeypatch.setenv("DIALTONE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DIALTONE_PASSWORD", PASSWORD)
     monkeypatch.delenv("DIALTONE_SHARED_SECRET", raising=False)
+    # Each test has accounts of its own; test_users.py holds the real cost.
+    monkeypatch.setattr("dialtone_gateway.auth.accounts._MEMORY_KIB", 64)
     made = Lab(tmp_path / "home", nats_server)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for the first picture of a camera that is not there."""
+    monkeypatch.setattr("dialtone_gateway.video.mjpeg._FIRST_FRAME_S", 0.05)
 
 
 class Camera:
@@ -146,14 +154,16 @@ class Camera:
     def __init__(self, bus: Client) -> None:
         self.bus = bus
         self.seq = 0
+        self.shot_ns: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def shoot(self, jpeg: bytes = TINY_JPEG) -> int:
         self.seq += 1
+        self.shot_ns[self.seq] = time.time_ns()
         headers = {
             "Dt-Type": "sensor_msgs/msg/CompressedImage",
             "Dt-Encoding": "jpeg",
-            "Dt-Stamp-Ns": str(time.time_ns()),
+            "Dt-Stamp-Ns": str(self.shot_ns[self.seq]),
             "Dt-Seq": str(self.seq),
         }
         await self.bus.publish(self.subject, jpeg, headers=headers)

@@ -49,6 +49,7 @@ async def test_nothing_is_served_that_is_not_in_the_route_table(lab: Any) -> Non
     assert public == PUBLIC
 
 
+@pytest.mark.usefixtures("no_camera")
 @pytest.mark.parametrize("user", list(ROLES))
 async def test_every_role_gets_its_routes_and_no_other(lab: Any, user: str) -> None:
     gateway: Gateway = await lab.gateway()
@@ -220,6 +221,7 @@ TRAVERSALS = [
 ]
 
 
+@pytest.mark.usefixtures("no_camera")
 @pytest.mark.parametrize("name", TRAVERSALS)
 async def test_no_path_leads_out_of_its_folder(lab: Any, name: str) -> None:
     home = lab.home

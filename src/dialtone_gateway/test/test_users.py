@@ -23,6 +23,7 @@ def test_an_account_is_added_changed_listed_and_removed(
     monkeypatch.setenv("DIALTONE_HOME", str(tmp_path))
     assert run("add", "ada", "--password-stdin", text="correct horse\n").exit_code == 0
     accounts = Accounts(tmp_path / "gateway")
+    assert "$argon2id$v=19$m=19456,t=2,p=1$" in accounts.path.read_text()
     assert accounts.verify("ada", "correct horse") == (Role.OPERATOR, "password")
     added = run("add", "ada", "--role", "admin", "--password-stdin", text="battery staple\n")
     assert added.exit_code == 0

@@ -13,7 +13,7 @@ from dialtone_core.paths import state_dir
 from dialtone_gateway.auth.middleware import error
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import STRING, Route, array, obj
-from dialtone_gateway.video.mjpeg import BadQueryError, read_number
+from dialtone_gateway.video.asked import BadQueryError, read_number
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _MOST_LINES = 2000

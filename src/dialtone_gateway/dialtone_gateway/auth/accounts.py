@@ -23,6 +23,7 @@ from dialtone_core.paths import write_secret
 from dialtone_gateway.roles import Role
 
 FIRST_USER = "admin"
+_MEMORY_KIB = 19 * 1024
 MIN_PASSWORD = 8
 #: More than this is never hashed: Argon2 reads all of it.
 MAX_PASSWORD = 256
@@ -55,7 +56,7 @@ class Accounts:
         self, folder: Path, shared_secret: str = "", shared_role: Role = Role.OPERATOR
     ) -> None:
         self.path = folder / "accounts.json"
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=_MEMORY_KIB, parallelism=1)
         self._shared = self._hasher.hash(shared_secret) if shared_secret else ""
         self._shared_role = shared_role
         #: Verified when the user is unknown, so that both answers take the same time.

@@ -4,60 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import socket
 import time
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from dialtone_gateway.auth.middleware import IDENTITY, error
-from dialtone_gateway.auth.tokens import Connections
-from dialtone_gateway.auth.who import Who
-from dialtone_gateway.prometheus import Throughput
+from dialtone_gateway.auth.middleware import error
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import Route, Schema
+from dialtone_gateway.video.asked import QUERY, Stage, keep_little, read_number
 from dialtone_gateway.video.frames import BOUNDARY, Frame
-from dialtone_gateway.video.hub import CAMERA, Camera, FullError, Hub, Viewer
-from dialtone_gateway.video.variants import Variant, Variants, variant_of
+from dialtone_gateway.video.hub import Camera, Viewer
+from dialtone_gateway.video.variants import Variant
 
 _FIRST_FRAME_S = 2.0
-#: Python's ``float`` takes more: spaces, underscores, other scripts' digits, ``inf``.
-_NUMBER = re.compile(r"[-+0-9.eE]{1,24}")
-#: What the kernel and the transport may hold for one viewer. More would be delay, not smoothness:
-#: a slow link would show the past. It is a few pictures of 50 KB.
-_SEND_BUFFER_BYTES = 256 * 1024
-_UNSENT_BYTES = 128 * 1024
 #: A viewer that takes nothing at all for so long is gone.
 _STALLED_S = 20.0
 
-QUERY: dict[str, Schema] = {
-    "quality": {"type": "integer", "minimum": 1, "maximum": 100},
-    "width": {"type": "integer", "minimum": 16, "maximum": 4096},
-}
 _FPS: Schema = {"type": "number", "minimum": 0.1, "maximum": 1000}
-
-
-class BadQueryError(ValueError):
-    """A query parameter is no number or out of its bounds."""
 
 
 class PictureApi:
     """Streams and single pictures over plain HTTP, for ``<img>`` and every other program."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        variants: Variants,
-        connections: Connections,
-        who: Who,
-        sent: Throughput,
-    ) -> None:
-        self._hub = hub
-        self._variants = variants
-        self._connections = connections
-        self._who = who
-        self._sent = sent
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
 
     def routes(self) -> list[Route]:
         return [
@@ -70,37 +42,31 @@ class PictureApi:
         ]  # fmt: skip
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        try:
-            camera = find_camera(self._hub, request)
-            variant = read_variant(request)
-            least_s = 1 / read_number(request, "fps", 0.1, 1000, 1000)
-            viewer = Viewer()
-            async with self._variants.watch(camera, variant, viewer):
-                frame = await viewer.first(_FIRST_FRAME_S)
-                if frame is None:
-                    return error(404, f"no picture of camera {camera.name}; is it on?")
-                if request.method == "HEAD":
-                    return web.Response(content_type="multipart/x-mixed-replace")
-                return await self._send(request, viewer, frame, least_s)
-        except BadQueryError as raised:
-            return error(400, str(raised))
-        except FullError as raised:
-            return error(503, str(raised))
+        return await self._stage.asked(request, partial(self._stream, request))
 
-    async def snapshot(self, request: web.Request) -> web.Response:
-        try:
-            camera = find_camera(self._hub, request)
-            variant = read_variant(request)
-            frame = await camera.newest(_FIRST_FRAME_S)
-        except BadQueryError as raised:
-            return error(400, str(raised))
-        except FullError as raised:
-            return error(503, str(raised))
+    async def snapshot(self, request: web.Request) -> web.StreamResponse:
+        return await self._stage.asked(request, self._snapshot)
+
+    async def _stream(
+        self, request: web.Request, camera: Camera, variant: Variant | None
+    ) -> web.StreamResponse:
+        fps = read_number(request, "fps", 0.1, 1000, 0)
+        viewer = Viewer()
+        async with self._stage.variants.watch(camera, variant, viewer):
+            frame = await viewer.first(_FIRST_FRAME_S)
+            if frame is None:
+                return error(404, f"no picture of camera {camera.name}; is it on?")
+            if request.method == "HEAD":
+                return web.Response(content_type="multipart/x-mixed-replace")
+            return await self._send(request, viewer, frame, 1 / fps if fps else 0.0)
+
+    async def _snapshot(self, camera: Camera, variant: Variant | None) -> web.Response:
+        frame = await camera.newest(_FIRST_FRAME_S)
         if frame is None:
             return error(404, f"no picture of camera {camera.name}; is it on?")
         jpeg: bytes | None = frame.jpeg
         if variant is not None:
-            jpeg = await self._variants.once(frame.jpeg, variant)
+            jpeg = await self._stage.variants.once(frame.jpeg, variant)
         if jpeg is None:
             return error(503, "the camera's last picture is broken")
         headers = {"X-Stamp-Ns": str(frame.capture_ns), "X-Seq": str(frame.seq)}
@@ -118,7 +84,7 @@ class PictureApi:
         closing = Closer(viewer, request.transport)
         next_s = 0.0
         with (
-            self._connections.hold(request[IDENTITY], self._who.address(request), closing.close),
+            self._stage.hold(request, closing.close),
             contextlib.suppress(ConnectionResetError, ConnectionAbortedError),
         ):
             frame: Frame | None = first
@@ -129,7 +95,7 @@ class PictureApi:
                     next_s = max(next_s + least_s, now_s - least_s / 2)
                     closing.watch()
                     await response.write(frame.part)
-                    self._sent.add(len(frame.jpeg))
+                    self._stage.sent.add(len(frame.jpeg))
                     closing.unwatch()
                 frame = await viewer.take()
         return response
@@ -155,45 +121,3 @@ class Closer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-
-
-def keep_little(transport: asyncio.BaseTransport | None) -> None:
-    """Bound what waits between the gateway and a viewer, so that what they see is the present."""
-    if not isinstance(transport, asyncio.WriteTransport):
-        return
-    transport.set_write_buffer_limits(high=_UNSENT_BYTES)
-    raw = transport.get_extra_info("socket")
-    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-
-
-def find_camera(hub: Hub, request: web.Request) -> Camera:
-    """The camera that the path names; raises ``BadQueryError`` and ``FullError``."""
-    name = request.match_info["camera"]
-    if not CAMERA.fullmatch(name):
-        raise BadQueryError("a camera's name is a-z, 0-9 and _")
-    return hub.camera(name)
-
-
-def read_variant(request: web.Request) -> Variant | None:
-    quality = int(read_number(request, "quality", 1, 100, 0, whole=True))
-    width = int(read_number(request, "width", 16, 4096, 0, whole=True))
-    return variant_of(width or None, quality or None)
-
-
-def read_number(
-    request: web.Request, name: str, low: float, high: float, default: float, whole: bool = False
-) -> float:
-    """A number of the query within bounds; raises ``BadQueryError``."""
-    texts = request.query.getall(name, [])
-    if not texts:
-        return default
-    try:
-        value = float(texts[0]) if _NUMBER.fullmatch(texts[0]) else float("nan")
-    except ValueError:
-        value = float("nan")
-    if len(texts) > 1 or not low <= value <= high or (whole and not value.is_integer()):
-        raise BadQueryError(f"{name} is a number from {low:g} to {high:g}")
-    return value

@@ -10,26 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from dialtone_gateway.auth.middleware import IDENTITY, error
-from dialtone_gateway.auth.tokens import Connections
-from dialtone_gateway.auth.who import Who
-from dialtone_gateway.prometheus import Throughput
+from dialtone_gateway.auth.middleware import error
 from dialtone_gateway.roles import Role
 from dialtone_gateway.routes import Route
-from dialtone_gateway.video.hub import FullError, Hub, Viewer
-from dialtone_gateway.video.mjpeg import (
-    QUERY,
-    BadQueryError,
-    find_camera,
-    keep_little,
-    read_variant,
-)
-from dialtone_gateway.video.variants import Variants
+from dialtone_gateway.video.asked import QUERY, Stage, keep_little
+from dialtone_gateway.video.hub import Camera, Viewer
+from dialtone_gateway.video.variants import Variant
 
 MAX_CREDITS = 1000
 _MAX_TEXT_BYTES = 1024
@@ -60,19 +52,8 @@ class Credits:
 class VideoSocketApi:
     """The WebSocket path of the dashboard."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        variants: Variants,
-        connections: Connections,
-        who: Who,
-        sent: Throughput,
-    ) -> None:
-        self._hub = hub
-        self._variants = variants
-        self._connections = connections
-        self._who = who
-        self._sent = sent
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
 
     def routes(self) -> list[Route]:
         return [
@@ -83,27 +64,25 @@ class VideoSocketApi:
 
     async def video(self, request: web.Request) -> web.StreamResponse:
         """One viewer until either side leaves or the login ends."""
-        try:
-            camera = find_camera(self._hub, request)
-            variant = read_variant(request)
-            ws = web.WebSocketResponse(
-                heartbeat=15,
-                compress=False,
-                max_msg_size=_MAX_TEXT_BYTES,
-                timeout=1.0,
-                writer_limit=_UNSENT_BYTES,
-            )
-            if not ws.can_prepare(request).ok:
-                return error(400, "this path is a WebSocket")
-            viewer, granted = Viewer(), Credits()
-            async with self._variants.watch(camera, variant, viewer):
-                await ws.prepare(request)
-                keep_little(request.transport)
-                await self._serve(request, ws, viewer, granted)
-        except BadQueryError as raised:
-            return error(400, str(raised))
-        except FullError as raised:
-            return error(503, str(raised))
+        return await self._stage.asked(request, partial(self._video, request))
+
+    async def _video(
+        self, request: web.Request, camera: Camera, variant: Variant | None
+    ) -> web.StreamResponse:
+        ws = web.WebSocketResponse(
+            heartbeat=15,
+            compress=False,
+            max_msg_size=_MAX_TEXT_BYTES,
+            timeout=1.0,
+            writer_limit=_UNSENT_BYTES,
+        )
+        if not ws.can_prepare(request).ok:
+            return error(400, "this path is a WebSocket")
+        viewer, granted = Viewer(), Credits()
+        async with self._stage.variants.watch(camera, variant, viewer):
+            await ws.prepare(request)
+            keep_little(request.transport)
+            await self._serve(request, ws, viewer, granted)
         return ws
 
     async def _serve(
@@ -117,8 +96,7 @@ class VideoSocketApi:
             transport.abort()
 
         try:
-            address = self._who.address(request)
-            with self._connections.hold(request[IDENTITY], address, hang_up):
+            with self._stage.hold(request, hang_up):
                 await _receive(ws, granted)
         finally:
             sending.cancel()
@@ -132,7 +110,7 @@ class VideoSocketApi:
                 if frame is None:
                     return
                 await ws.send_bytes(frame.message(time.time_ns()))
-                self._sent.add(len(frame.jpeg))
+                self._stage.sent.add(len(frame.jpeg))
 
 
 async def _receive(ws: web.WebSocketResponse, granted: Credits) -> None:
