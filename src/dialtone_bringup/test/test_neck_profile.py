@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.routes import RouteTable
 from dialtone_bringup.graph import resolve
 from dialtone_bringup.spec import Options
 from dialtone_core.config import build, load_params_file, node_values
@@ -24,3 +26,17 @@ def test_the_neck_has_no_vehicle_and_moves_by_its_own_actuator(
     params = build(TeleopParams, values)
     assert params.actuator == "neck"
     assert "neck" in params.lease.implicit
+
+
+def test_clients_may_send_the_neck_its_lines_and_nothing_else_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALTONE_HOME", str(tmp_path))
+    graph = resolve(Options(profile="neck", nats_port=0, foxglove_port=0, web_port=0))
+    values = node_values(load_params_file(graph.params_files[0]), "/bridge", "neck")
+    params = build(BridgeParams, values)
+    table = RouteTable(params.routes, commands=params.command_topics)
+    for topic in ("/neck/command", "/neck/attitude", "/neck/joint_targets", "/cmd_vel"):
+        assert table.accepts(topic), topic
+    for topic in ("/neck/ack", "/joint_states", "/neck/command/more"):
+        assert not table.accepts(topic), topic

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import select
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -23,7 +31,9 @@ from dialtone_teleop.cockpit.gamepad import (
     BTN_TL,
     EV_ABS,
     EV_KEY,
+    Gamepad,
     PadState,
+    open_gamepad,
 )
 from dialtone_teleop.cockpit.hands import FIRST_HOLD_S, REPEAT_HOLD_S, Hands
 from dialtone_teleop.cockpit.keys import (
@@ -150,6 +160,77 @@ def test_a_pad_drives_only_while_its_deadman_is_held() -> None:
     assert pad.feed(EV_KEY, BTN_EAST, 1)
     pad.feed(EV_KEY, BTN_TL, 0)
     assert pad.wants() == (0.0, 0.0)
+
+
+class WiredPad:
+    """What evdev's InputDevice is to us, with the kernel's own event structs from a pipe."""
+
+    name = "a pad"
+    _EVENT = struct.Struct("llHHi")
+
+    def __init__(self) -> None:
+        self.fd, self._kernel = os.pipe()
+        os.set_blocking(self.fd, False)
+
+    def capabilities(self) -> dict[int, Any]:
+        axis = SimpleNamespace(min=0, max=255)
+        return {EV_KEY: [BTN_EAST, BTN_TL], EV_ABS: [(ABS_X, axis), (ABS_Y, axis)]}
+
+    def kernel_says(self, *events: tuple[int, int, int]) -> None:
+        os.write(self._kernel, b"".join(self._EVENT.pack(0, 0, *each) for each in events))
+
+    def read(self) -> Iterator[Any]:
+        data = os.read(self.fd, 64 * self._EVENT.size)
+        if not data:
+            raise OSError(errno.ENODEV, "No such device")
+        for _, _, kind, code, value in self._EVENT.iter_unpack(data):
+            yield SimpleNamespace(type=kind, code=code, value=value)
+
+    def unplug(self) -> None:
+        os.close(self._kernel)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def test_a_pad_is_read_as_the_kernel_tells_it_and_an_unplugged_one_says_so() -> None:
+    device = WiredPad()
+    pad = Gamepad(device)
+    try:
+        assert (pad.name, pad.fileno()) == ("a pad", device.fd)
+        device.kernel_says((EV_KEY, BTN_TL, 1), (EV_ABS, ABS_Y, 0), (0, 0, 0))
+        assert not pad.read()
+        assert pad.state.wants() == (1.0, 0.0)
+        device.kernel_says((EV_KEY, BTN_EAST, 1), (EV_KEY, BTN_EAST, 0))
+        assert pad.read(), "B is the e-stop, however quickly it is let go"
+        device.unplug()
+        with pytest.raises(OSError, match="No such device"):
+            pad.read()
+    finally:
+        pad.close()
+
+
+@pytest.mark.skipif(
+    not os.access("/dev/uinput", os.W_OK) or find_spec("evdev") is None,
+    reason="needs /dev/uinput and evdev",
+)
+def test_a_pad_that_the_kernel_made_is_found_and_drives(until: Callable[..., object]) -> None:
+    import evdev
+
+    axis = evdev.AbsInfo(value=128, min=0, max=255, fuzz=0, flat=0, resolution=0)
+    able = {EV_KEY: [BTN_TL, BTN_EAST], EV_ABS: [(ABS_X, axis), (ABS_Y, axis)]}
+    with evdev.UInput(able, name="dialtone test pad") as made:
+        found = until("the pad appears", open_gamepad)
+        assert isinstance(found, Gamepad)
+        try:
+            made.write(EV_KEY, BTN_TL, 1)
+            made.write(EV_ABS, ABS_Y, 0)
+            made.syn()
+            until("its events are there", lambda: select.select([found], [], [], 0)[0])
+            found.read()
+            assert found.state.wants() == (1.0, 0.0)
+        finally:
+            found.close()
 
 
 def test_what_ros_serialised_is_read_without_ros() -> None:
