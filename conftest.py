@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 
+import hypothesis
 import pytest
 import pytest_timeout
 
@@ -21,6 +22,12 @@ os.environ["ROS_DOMAIN_ID"] = str(_domain.number)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["DIALTONE_HOME"] = _home.name
 os.environ["ROS_LOG_DIR"] = os.path.join(_home.name, "logs", "ros")
+
+# How long an example takes says how busy the machine is, and nothing of what it tries.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_report_header() -> str:
