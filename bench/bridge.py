@@ -158,19 +158,18 @@ def _bridge(home: str) -> Iterator[psutil.Process]:
         f"listen: 127.0.0.1:{port}\nmax_payload: 8MB\nleafnodes {{ listen: 127.0.0.1:{leaf} }}\n"
     )
     started = []
-    log = Path(home, "bench.log").open("wb")  # noqa: SIM115 (closed below, after its writers)
     bridge = [sys.executable, "-m", "dialtone_bridge.node", "--ros-args", *_params(port, leaf)]
-    for command in ([str(find_binary()), "-c", str(config)], bridge):
-        started.append(
-            subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent())
-        )
+    with Path(home, "bench.log").open("wb") as log:
+        for command in ([str(find_binary()), "-c", str(config)], bridge):
+            started.append(
+                subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent())
+            )
     try:
         yield psutil.Process(started[-1].pid)
     finally:
         for each in reversed(started):
             each.terminate()
             each.wait(15)
-        log.close()
 
 
 def _params(port: int, leaf: int) -> list[str]:

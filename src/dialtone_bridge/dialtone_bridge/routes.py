@@ -132,7 +132,7 @@ class _Entry:
             raise ConfigError(
                 f"routes.{self.label}.topic is empty", fix="give a topic or a regular expression"
             )
-        self._pattern  # noqa: B018 (compiles, so that a wrong pattern stops the start)
+        _compile(f"routes.{self.label}.topic", self.route.topic)  # a wrong one stops the start
 
     def matches(self, path: str) -> bool:
         return self.route.topic == path or self._pattern.fullmatch(path) is not None

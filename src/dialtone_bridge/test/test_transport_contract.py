@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from bridge_rig import Child, Rig, until
@@ -108,23 +108,19 @@ class _Tap:
         del self.feed.open[self.name]
 
 
-class Client:
+class Client(Protocol):
     """The far end of a transport: subscribe, receive, send."""
 
-    async def subscribe(self, path: str) -> None:
-        raise NotImplementedError
+    async def subscribe(self, path: str) -> None: ...
 
-    async def unsubscribe(self) -> None:
-        raise NotImplementedError
+    async def unsubscribe(self) -> None: ...
 
-    async def receive(self) -> bytes:
-        raise NotImplementedError
+    async def receive(self) -> bytes: ...
 
-    async def send(self, path: str, payload: bytes) -> None:
-        raise NotImplementedError
+    async def send(self, path: str, payload: bytes) -> None: ...
 
 
-class MemoryClient(Client):
+class MemoryClient:
     def __init__(self, transport: MemoryTransport) -> None:
         self._transport = transport
         self._path = ""
@@ -143,7 +139,7 @@ class MemoryClient(Client):
         self._transport.send(path, STRING, "cdr", payload)
 
 
-class NatsClient(Client):
+class NatsClient:
     def __init__(self, client: Any, robot: str) -> None:
         self._client = client
         self._robot = robot
@@ -165,7 +161,7 @@ class NatsClient(Client):
         await self._client.publish(f"dt.{self._robot}.cmd.{path}", payload, headers=headers)
 
 
-class FoxClient(Client):
+class FoxClient:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._subscription = 0

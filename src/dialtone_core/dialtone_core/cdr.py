@@ -51,15 +51,16 @@ def read_compressed_image(payload: bytes) -> CompressedImageView:
     """
     order = byte_order(payload)
     stamp_ns = read_stamp_ns(payload)
-    frame_id, at = _read_string(payload, order, ENCAPSULATION_BYTES + 8)
-    fmt, at = _read_string(payload, order, _align(at, 4))
-    count, start = _read_u32(payload, order, _align(at, 4))
+    frame_id, at = read_string(payload, order, ENCAPSULATION_BYTES + 8)
+    fmt, at = read_string(payload, order, align(at, 4))
+    count, start = _read_u32(payload, order, align(at, 4))
     if start + count > len(payload):
         raise WireError("truncated", f"data of {count} bytes in a payload of {len(payload)}")
     return CompressedImageView(stamp_ns, frame_id, fmt, start, start + count)
 
 
-def _align(at: int, size: int) -> int:
+def align(at: int, size: int) -> int:
+    """The first offset from ``at`` on where CDR puts a value of ``size`` bytes."""
     return at + (-(at - ENCAPSULATION_BYTES)) % size
 
 
@@ -71,7 +72,8 @@ def _read_u32(payload: bytes, order: str, at: int) -> tuple[int, int]:
     return int(value), at + 4
 
 
-def _read_string(payload: bytes, order: str, at: int) -> tuple[str, int]:
+def read_string(payload: bytes, order: str, at: int) -> tuple[str, int]:
+    """The string at offset ``at`` (a multiple of 4) and where it ends; raises ``WireError``."""
     length, at = _read_u32(payload, order, at)
     stop = at + length
     if length == 0 or stop > len(payload):

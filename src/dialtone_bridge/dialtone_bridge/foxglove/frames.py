@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from dialtone_bridge.foxglove.channel import ServerChannel
-from dialtone_core.cdr import ENCAPSULATION_BYTES, _align, _read_string, byte_order, read_stamp_ns
+from dialtone_core.cdr import ENCAPSULATION_BYTES, align, byte_order, read_stamp_ns, read_string
 from dialtone_core.errors import WireError
 from dialtone_core.sample import Sample
 
@@ -82,10 +82,10 @@ def transform_of_odometry(payload: bytes) -> dict[str, Any]:
     """
     order = byte_order(payload)
     stamp_ns = read_stamp_ns(payload)
-    parent, at = _read_string(payload, order, ENCAPSULATION_BYTES + 8)
-    child, at = _read_string(payload, order, _align(at, 4))
+    parent, at = read_string(payload, order, ENCAPSULATION_BYTES + 8)
+    child, at = read_string(payload, order, align(at, 4))
     try:
-        numbers = struct.unpack_from(order + "7d", payload, _align(at, 8))
+        numbers = struct.unpack_from(order + "7d", payload, align(at, 8))
     except struct.error as error:
         raise WireError("truncated", "no room for a pose") from error
     return _transform(stamp_ns, parent, child, numbers[:3], numbers[3:])
