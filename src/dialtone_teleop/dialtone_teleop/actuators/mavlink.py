@@ -16,28 +16,22 @@ from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_core.clock import Clock
 from dialtone_core.command import Attitude, Twist
-from dialtone_teleop import telemetry
 from dialtone_teleop.actuators.base import VehicleState
 from dialtone_teleop.autobaud import find_serial, is_search
 from dialtone_teleop.link_url import parse_link_url
 from dialtone_teleop.links import Link, open_link
 from dialtone_teleop.mavlink_attitude import attitude_target
 from dialtone_teleop.mavlink_session import Session
+from dialtone_teleop.mavlink_sight import Sight
 from dialtone_teleop.mavlink_signing import figures as signing_figures
 from dialtone_teleop.mavlink_signing import read_key, sign
 from dialtone_teleop.params import MavlinkParams, TeleopParams
-from dialtone_teleop.telemetry import Battery, Imu, Odometry, Telemetry
+from dialtone_teleop.telemetry import Telemetry
 
 #: The reader wakes so often at least, to keep heartbeats and retries going.
 _READ_TIMEOUT_S = 0.1
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 5.0
-#: Older than this (ns) nothing counts as known: speed, tilt, charge.
-_FRESH_NS = 1_000_000_000
-_BATTERY_FRESH_NS = 10_000_000_000
-#: A boot clock this much (ms) behind the last one is a reboot, less is a late datagram.
-_REBOOT_MS = 1000
-_UNKNOWN = (None, None, None)
 
 
 class MavlinkActuator:
@@ -62,24 +56,15 @@ class MavlinkActuator:
         self._on_telemetry: Callable[[Telemetry], None] = lambda _: None
         self._log: Callable[[str, str], None] = lambda *_: None
         self._start_ns = self._session.start_ns = clock.monotonic_ns()
-        self._attitude: Imu | None = None
-        self._odometry: Odometry | None = None
-        self._battery: Battery | None = None
-        self._heard: dict[str, int] = {}
-        self._acceleration: telemetry.Vector | None = None
-        self._boot_ms = 0
+        self._sight = Sight(lambda value: self._on_telemetry(value), self._on_reboot)
         self._bad = 0
         self._handlers: dict[str, Callable[[Any, int, int], None]] = {
             "HEARTBEAT": self._on_heartbeat,
             "COMMAND_ACK": lambda message, *_: self._session.on_ack(message),
-            "ATTITUDE": self._on_attitude,
-            "LOCAL_POSITION_NED": self._on_local_position,
-            "SCALED_IMU": self._on_scaled_imu,
-            "GPS_RAW_INT": lambda m, _, wall_ns: self._on_telemetry(telemetry.fix(m, wall_ns)),
-            "SYS_STATUS": self._on_sys_status,
             "STATUSTEXT": self._on_text,
             "TIMESYNC": self._on_timesync,
             "PARAM_VALUE": lambda message, *_: self._session.on_parameter(message),
+            **self._sight.handlers,
         }
 
     def open(
@@ -134,10 +119,6 @@ class MavlinkActuator:
         with self._lock:
             session = self._session
             reason = session.reason(now_ns) if self._line_up else "line_down"
-            odometry = self._known("odometry", self._odometry, now_ns, _FRESH_NS)
-            attitude = self._known("attitude", self._attitude, now_ns, _FRESH_NS)
-            battery = self._known("battery", self._battery, now_ns, _BATTERY_FRESH_NS)
-            roll, pitch, yaw = telemetry.angles(attitude.orientation) if attitude else _UNKNOWN
             return VehicleState(
                 ready=not reason,
                 reason=reason,
@@ -145,15 +126,8 @@ class MavlinkActuator:
                 link_age_s=session.link_age_s(now_ns),
                 armed=session.armed,
                 mode=session.mode,
-                speed_mps=_length(odometry.velocity) if odometry else None,
-                turn_rps=attitude.rates[2] if attitude else None,
-                roll=roll,
-                pitch=pitch,
-                battery=battery.remaining if battery else None,
-                x=odometry.position[0] if odometry else None,
-                y=odometry.position[1] if odometry else None,
-                yaw=yaw,
                 hands_off=session.hands_off,
+                **self._sight.state(now_ns),
             )
 
     def figures(self) -> dict[str, object]:
@@ -170,9 +144,6 @@ class MavlinkActuator:
             found |= {"round_trip_ms": sync.round_trip_ms, "clock_offset_ms": sync.offset_ms}
         found |= {f"param.{name}": each for name, each in self._session.parameters.items()}
         return found | signing_figures(self._codec)
-
-    def _known(self, name: str, value: Any, now_ns: int, fresh_ns: int) -> Any:
-        return value if now_ns - self._heard.get(name, -fresh_ns) < fresh_ns else None
 
     def _run(self) -> None:
         retry_s = _FIRST_RETRY_S
@@ -275,30 +246,9 @@ class MavlinkActuator:
             for request in self._session.on_heartbeat(message, now_ns):
                 self._write(request)
 
-    def _on_attitude(self, message: Any, now_ns: int, wall_ns: int) -> None:
-        self._check_boot(message.time_boot_ms)
-        accelerated = self._known("acceleration", self._acceleration, now_ns, _FRESH_NS)
-        self._attitude = telemetry.imu(message, accelerated, wall_ns)
-        self._heard["attitude"] = now_ns
-        self._on_telemetry(self._attitude)
-
-    def _on_local_position(self, message: Any, now_ns: int, wall_ns: int) -> None:
-        self._check_boot(message.time_boot_ms)
-        attitude = self._known("attitude", self._attitude, now_ns, _FRESH_NS)
-        if attitude is None:
-            return
-        self._odometry = telemetry.odometry(message, attitude, wall_ns)
-        self._heard["odometry"] = now_ns
-        self._on_telemetry(self._odometry)
-
-    def _on_scaled_imu(self, message: Any, now_ns: int, wall_ns: int) -> None:
-        self._acceleration = telemetry.acceleration(message)
-        self._heard["acceleration"] = now_ns
-
-    def _on_sys_status(self, message: Any, now_ns: int, wall_ns: int) -> None:
-        self._battery = telemetry.battery(message, wall_ns)
-        self._heard["battery"] = now_ns
-        self._on_telemetry(self._battery)
+    def _on_reboot(self) -> None:
+        with self._lock:
+            self._session.on_reboot()
 
     def _on_timesync(self, message: Any, now_ns: int, wall_ns: int) -> None:
         with self._lock:
@@ -309,16 +259,6 @@ class MavlinkActuator:
         text = message.text.decode("utf-8", "replace") if isinstance(message.text, bytes) else ""
         level = "warn" if message.severity <= mavlink.MAV_SEVERITY_WARNING else "info"
         self._log(level, f"vehicle says: {text or message.text}")
-
-    def _check_boot(self, boot_ms: int) -> None:
-        if boot_ms + _REBOOT_MS < self._boot_ms:
-            with self._lock:
-                self._session.on_reboot()
-        self._boot_ms = boot_ms
-
-
-def _length(v: telemetry.Vector) -> float:
-    return float((v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) ** 0.5)
 
 
 def create(params: TeleopParams, clock: Clock) -> MavlinkActuator:
