@@ -29,6 +29,7 @@ from dialtone_gateway.auth.limits import Gate, RateLimit
 from dialtone_gateway.auth.middleware import Guard, add_headers
 from dialtone_gateway.auth.origins import Origins, is_loopback
 from dialtone_gateway.auth.tailscale import Tailscale
+from dialtone_gateway.auth.tickets import Tickets
 from dialtone_gateway.auth.tokens import Connections, Tokens, load_key
 from dialtone_gateway.auth.who import Who
 from dialtone_gateway.link import RobotLink
@@ -192,7 +193,7 @@ class Gateway:
             RobotApi(params, self.link, self.state, self.hub, held),
             MetricsApi(self.state, self.hub, held, self.metrics, params.public_metrics),
             NatsProxy(params, self._key, held, who),
-            FoxgloveProxy(params, held, who),
+            FoxgloveProxy(params, held, who, Tickets(self._clock, who.still_good)),
             self.webrtc,
             self.signalling,
             EpisodesApi(params.episodes, self.audit),

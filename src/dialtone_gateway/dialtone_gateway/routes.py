@@ -51,7 +51,8 @@ class Route:
     ``role`` is the least that may call it. ``query`` and ``body`` are JSON schemas by name and as
     a whole; ``answer`` that of the 200 reply where it is JSON, ``media`` its type otherwise.
     ``socket``: a WebSocket. ``json_body``: the body is JSON and must say so. ``own_auth``: the
-    handler proves who asks by itself (socket.io's token).
+    handler proves who asks by itself (socket.io's token). ``any_origin``: nothing that a browser
+    sends by itself counts there, so that pages of other sites may come.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Route:
     media: str = "application/json"
     socket: bool = False
     own_auth: bool = False
+    any_origin: bool = False
     statuses: tuple[int, ...] = ()
     max_body_bytes: int = 16 * 1024
 

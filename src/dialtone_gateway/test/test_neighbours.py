@@ -14,6 +14,7 @@ import pytest
 import socketio
 from aiohttp import web
 
+from dialtone_core.clock import FakeClock
 from dialtone_core.errors import ConfigError
 from dialtone_gateway.params import GatewayParams, TailscaleParams, TunnelParams
 from dialtone_gateway.signalling import NECK_LINE
@@ -305,6 +306,56 @@ async def test_foxglove_shows_viewers_and_obeys_operators(
                 assert heard == []
     finally:
         server.stop()
+
+
+async def test_a_ticket_opens_foxglove_from_any_site_and_ends_with_its_login(lab: Any) -> None:
+    async def hello(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(protocols=["foxglove.sdk.v1"])
+        await ws.prepare(request)
+        await ws.send_str("hello")
+        async for message in ws:
+            await ws.send_str(message.data)
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    lab.clock = FakeClock()
+    gateway = await lab.gateway(
+        GatewayParams(foxglove_url=f"ws://127.0.0.1:{runner.addresses[0][1]}")
+    )
+    vera, app_elsewhere = await lab.person(gateway, "vera"), await lab.person(gateway)
+    elsewhere = {"protocols": ["foxglove.sdk.v1"], "origin": "https://app.foxglove.dev"}
+
+    async def ticket() -> str:
+        status, told = await vera.post("/api/v1/foxglove")
+        assert status == 200
+        return gateway.url + str(told["path"])
+
+    async def refused(url: str) -> bool:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await app_elsewhere.http.ws_connect(url, **elsewhere)
+        return caught.value.status == 401
+
+    first = await ticket()
+    for _ in range(2):
+        async with app_elsewhere.http.ws_connect(first, **elsewhere) as ws:
+            assert (await ws.receive(5)).data == "hello"
+            await ws.send_json({"op": "advertise"})
+            await ws.send_json({"op": "subscribe"})
+            assert json.loads((await ws.receive(5)).data) == {"op": "subscribe"}, "as a viewer"
+    assert await refused(gateway.url + "/foxglove/made-up")
+    lab.clock.advance(601)
+    assert await refused(first)
+    second = await ticket()
+    ws = await app_elsewhere.http.ws_connect(second, **elsewhere)
+    await ws.receive(5)
+    await vera.post("/logout")
+    assert (await ws.receive(5)).type is not aiohttp.WSMsgType.TEXT
+    assert await refused(second)
+    await runner.cleanup()
 
 
 async def test_a_foxglove_server_that_is_away_is_503(lab: Any) -> None:

@@ -30,6 +30,7 @@ PUBLIC = {
     ("GET", "/"),
     ("GET", "/{path:assets/.+|(?!log(?:in|out)$)[^/]+}"),
     ("*", "/socket.io/"),
+    ("GET", "/foxglove/{ticket:[A-Za-z0-9_-]+}"),
 }
 
 

@@ -3,9 +3,10 @@
  * e-stop behind it unreachable.
  */
 
-import { api, type RobotInfo } from "../connection/api";
+import { api, type RobotInfo, socketUrl } from "../connection/api";
 import type { App } from "../state/app";
 import { settings, type Theme, THEMES, VIDEO_PATHS, type VideoPath } from "../state/settings";
+import { signal } from "../state/signals";
 import { h } from "../widgets/dom";
 import { duration } from "./format";
 
@@ -17,6 +18,17 @@ export function settingsDialog(
     app.close();
     await api("/logout", {}).catch(() => {});
     onLogout();
+  };
+  const address = signal("");
+  const foxglove = async () => {
+    try {
+      const { path } = await api<{ path: string }>("/api/v1/foxglove", {});
+      address.set(socketUrl(path));
+      await navigator.clipboard?.writeText(address.peek());
+      app.say("Address for Foxglove copied");
+    } catch (error) {
+      if (!address.peek()) app.say(`No address for Foxglove: ${(error as Error).message}`, "error");
+    }
   };
   const row = (label: string, value: Node | string | (() => string)) =>
     h("div", { class: "pair" }, h("dt", {}, label), h("dd", {}, value));
@@ -31,7 +43,14 @@ export function settingsDialog(
       row("Signed in as", `${user} (${role})`),
       row("Robot", () => `${app.robot().name} ${info()?.version ?? ""}`),
       row("Running for", () => duration(info()?.uptime_s)),
-      row("Foxglove", () => info()?.foxglove_url ?? "–")),
+      row("Foxglove", h("button", {
+        class: "button small", type: "button", "data-testid": "foxglove", onclick: () => void foxglove(),
+        title: "Opens this robot in the Foxglove app; good for ten minutes",
+      }, "Copy address"))),
+    h("input", {
+      readonly: "", value: address, hidden: () => !address(), "aria-label": "Address for Foxglove",
+      "data-testid": "foxglove-url", onfocus: (event) => (event.target as HTMLInputElement).select(),
+    }),
     h("label", {}, h("span", {}, "Appearance"), h("select", {
       value: settings.theme, "data-testid": "theme",
       onchange: (event) => settings.theme.set((event.target as HTMLSelectElement).value as Theme),

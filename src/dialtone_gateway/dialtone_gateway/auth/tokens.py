@@ -115,6 +115,9 @@ class Tokens:
         self._revoked = {s: end for s, end in self._revoked.items() if end > self.now_s()}
         write_secret(self._revoked_file, json.dumps(self._revoked) + "\n")
 
+    def revoked(self, identity: Identity) -> bool:
+        return identity.session in self._revoked
+
     def _read_revoked(self) -> dict[str, float]:
         try:
             tree = json.loads(self._revoked_file.read_text(encoding="utf-8"))

@@ -65,7 +65,9 @@ class Who:
         )
 
     def still_good(self, identity: Identity) -> bool:
-        """Whether the account behind a login that holds a connection still has its role."""
+        """Whether a login that holds a connection or a ticket still has its account and role."""
+        if self._tokens.revoked(identity):
+            return False
         role = self._role_now(identity, None)
         return role is not None and role >= identity.role
 

@@ -18,12 +18,13 @@ from aiohttp import WSMsgType, web
 
 from dialtone_gateway.api.robot import foxglove_url
 from dialtone_gateway.auth.middleware import IDENTITY, error
+from dialtone_gateway.auth.tickets import Tickets
 from dialtone_gateway.auth.tokens import Connections
 from dialtone_gateway.auth.who import Who
 from dialtone_gateway.params import GatewayParams
 from dialtone_gateway.proxy.pump import Outflow, close_politely, copy_down, first_of
 from dialtone_gateway.roles import Role
-from dialtone_gateway.routes import Route
+from dialtone_gateway.routes import NUMBER, STRING, Route, obj
 
 LOG = logging.getLogger("gateway")
 
@@ -44,16 +45,37 @@ _LOOKING = frozenset(
 class FoxgloveProxy:
     """Everything passes for operators; see the module for viewers."""
 
-    def __init__(self, params: GatewayParams, connections: Connections, who: Who) -> None:
+    def __init__(
+        self, params: GatewayParams, connections: Connections, who: Who, tickets: Tickets
+    ) -> None:
         self._params = params
         self._connections = connections
         self._who = who
+        self._tickets = tickets
 
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/foxglove", self.proxy, Role.VIEWER, "Foxglove over WebSocket.",
                   socket=True, statuses=(503,)),
+            Route("GET", "/foxglove/{ticket:[A-Za-z0-9_-]+}", self.by_ticket, Role.PUBLIC,
+                  "Foxglove over WebSocket, with a ticket.", socket=True, own_auth=True,
+                  any_origin=True, statuses=(401, 503)),
+            Route("POST", "/api/v1/foxglove", self.ticket, Role.VIEWER,
+                  "A path of /foxglove for an app that cannot log in.",
+                  answer=obj({"path": STRING, "expires_at_s": NUMBER})),
         ]  # fmt: skip
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        ticket, ends_s = self._tickets.issue(request[IDENTITY])
+        return web.json_response({"path": f"/foxglove/{ticket}", "expires_at_s": ends_s})
+
+    async def by_ticket(self, request: web.Request) -> web.StreamResponse:
+        """No cookie and no address counts here: the ticket alone does."""
+        identity = self._tickets.identity(request.match_info["ticket"])
+        if identity is None:
+            return error(401, "this ticket is over; the dashboard gives another")
+        request[IDENTITY] = identity
+        return await self.proxy(request)
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         url = await asyncio.to_thread(foxglove_url, self._params)
