@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dialtone_core.cli import console, errors
 from dialtone_core.errors import DialtoneError
+from dialtone_recorder.verbs.common import find
+
+if TYPE_CHECKING:
+    from dialtone_recorder.mapping import Mapping
 
 
 def export(
@@ -38,26 +42,39 @@ def export(
 
     What becomes what is said by a mapping; see docs/datasets.md.
     """
-    from dialtone_recorder import mapping as mappings
-    from dialtone_recorder.exporting import export as run
     from dialtone_recorder.exports.base import find_exporter
-    from dialtone_recorder.provenance import read
-    from dialtone_recorder.recording import Recording
-    from dialtone_recorder.suggest import suggest as derive
+    from dialtone_recorder.mapping import dump
 
     find_exporter(format)
-    paths = [_find(each, directory) for each in episodes]
-    if config is not None:
-        mapping = mappings.load(config)
-    elif append and out is not None and out.is_dir():
-        mapping = mappings.from_json(read(out)["mapping"], str(out))
-    else:
-        mapping = derive(Recording(paths[0]))
+    paths = [find(each, directory) for each in episodes]
+    mapping = _mapping(config, out if append else None, paths[0])
     if suggest:
-        typer.echo(mappings.dump(mapping), nl=False)
+        typer.echo(dump(mapping), nl=False)
         return
     if out is None:
         raise DialtoneError("nowhere to write to", fix="give --out DIR")
+    _run(format, paths, out, mapping, append, force)
+
+
+def _mapping(config: Path | None, dataset: Path | None, episode: Path) -> Mapping:
+    """The one that was given, that of the dataset to append to, or one that suits ``episode``."""
+    from dialtone_recorder.mapping import from_json, load
+    from dialtone_recorder.provenance import read
+    from dialtone_recorder.recording import Recording
+    from dialtone_recorder.suggest import suggest
+
+    if config is not None:
+        return load(config)
+    if dataset is not None and dataset.is_dir():
+        return from_json(read(dataset)["mapping"], str(dataset))
+    return suggest(Recording(episode))
+
+
+def _run(
+    format: str, paths: list[Path], out: Path, mapping: Mapping, append: bool, force: bool
+) -> None:
+    from dialtone_recorder.exporting import export as run
+
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -73,17 +90,6 @@ def export(
         f"{out}: {done.episodes} episodes, {done.frames} frames at {mapping.fps} fps",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-
-
-def _find(episode: Path, directory: str) -> Path:
-    """``episode`` itself, or the one of that name in the episodes folder."""
-    from dialtone_recorder.folder import episodes_directory
-    from dialtone_recorder.reader import resolve
-
-    for path in (resolve(episode), resolve(episodes_directory(directory) / episode)):
-        if path.exists():
-            return path
-    raise DialtoneError("no such episode", where=str(episode), fix="see dialtone episodes ls")
 
 
 def progress_bar() -> Progress:
