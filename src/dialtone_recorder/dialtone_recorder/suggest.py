@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from dialtone_core.errors import DialtoneError
 from dialtone_recorder.align import rate_hz
@@ -37,10 +37,11 @@ _RATES = (5, 10, 15, 20, 25, 30, 50, 60, 90, 100, 120)
 _PATIENCE, _AT_LEAST_S, _COMMAND_S = 6, 0.25, 0.5
 
 
-def suggest(recording: Recording) -> Mapping:
+def suggest(recording: Recording, on_progress: Callable[[float], None] | None = None) -> Mapping:
     """A mapping for ``recording``: its cameras, its state, what was applied.
 
-    Raises ``DialtoneError`` where it has nothing that an action could be.
+    ``on_progress`` hears the part that is done: rates are measured on every message. Raises
+    ``DialtoneError`` where it has nothing that an action could be.
     """
     present = {n: f for n, f in recording.topics.items() if f.messages and f.definition}
     images = {
@@ -66,12 +67,14 @@ def suggest(recording: Recording) -> Mapping:
         images=images,
         action=action,
     )
-    return check(_measured(recording, mapping), str(recording.path))
+    return check(_measured(recording, mapping, on_progress), str(recording.path))
 
 
-def _measured(recording: Recording, mapping: Mapping) -> Mapping:
+def _measured(
+    recording: Recording, mapping: Mapping, on_progress: Callable[[float], None] | None
+) -> Mapping:
     """With the dataset's fps from the cameras and ages from the rates that were recorded."""
-    numbers, pictures = gather(recording, mapping)
+    numbers, pictures = gather(recording, mapping, on_progress)
     rates = [rate_hz(each.stamps) for each in pictures.values()]
     fps = min(_RATES, key=lambda rate: abs(rate - max(rates))) if rates else mapping.fps
 

@@ -67,7 +67,9 @@ def _mapping(config: Path | None, dataset: Path | None, episode: Path) -> Mappin
         return load(config)
     if dataset is not None and dataset.is_dir():
         return from_json(read(dataset)["mapping"], str(dataset))
-    return suggest(Recording(episode))
+    with progress_bar() as bar:
+        task = bar.add_task("making a mapping", total=1.0)
+        return suggest(Recording(episode), lambda part: bar.update(task, completed=part))
 
 
 def _run(
