@@ -29,7 +29,8 @@ try {
         await shot(page, `${size}-${scheme}-${view}`);
         if (view === "episodes" && size === "desk" && scheme === "light") {
           await page.getByTestId("end-success").click();
-          await page.waitForTimeout(500);
+          await page.getByTestId("episode").first().waitFor();
+          await page.waitForTimeout(1500);
           await shot(page, `${size}-${scheme}-labelled`);
         }
       }

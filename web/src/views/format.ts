@@ -41,6 +41,7 @@ export function when(epochS: number | null | undefined): string {
 
 /** `accel_limit` → `Accel limit`: a reason's token for a person. */
 export function words(token: string): string {
+  if (token === "estop") return "E-stop";
   const text = token.replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
