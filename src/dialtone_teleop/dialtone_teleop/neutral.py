@@ -7,6 +7,8 @@ panel sends nothing on release; a named one must say so. Pure; monotonic ns; not
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from dialtone_core.command import Command
 
 #: Longer than the 1 s between two messages of a Teleop panel whose button is held.
@@ -14,6 +16,7 @@ RELEASED_NS = 1_500_000_000
 MAX_SENDERS = 64
 
 _Key = tuple[str, str]
+_Value = TypeVar("_Value")
 
 
 class Neutral:
@@ -58,7 +61,7 @@ def _let_go(key: _Key, heard_ns: int, now_ns: int) -> bool:
     return not key[1] and now_ns - heard_ns >= RELEASED_NS
 
 
-def _remember(into: dict[_Key, int] | dict[_Key, None], key: _Key, value: int | None) -> None:
-    into[key] = value  # type: ignore[assignment]
+def _remember(into: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    into[key] = value
     if len(into) > MAX_SENDERS:
         del into[next(iter(into))]

@@ -24,6 +24,7 @@ def _load(name: str) -> ModuleType:
 
 _peer = _load("mavlink_peer")
 _load("nats_rig")
+_load("node_rig")
 _load("serial_peers")
 _load("actuator_rigs")
 _load("drive_rig")

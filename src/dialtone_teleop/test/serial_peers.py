@@ -7,6 +7,7 @@ import select
 import threading
 import time
 import tty
+from abc import ABC, abstractmethod
 from collections import deque
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dialtone_teleop.twist_protocol import (
 )
 
 
-class Pty:
+class Pty(ABC):
     """A serial cable: ``port`` is a name that stays while what it points to comes and goes."""
 
     def __init__(self, port: Path) -> None:
@@ -58,9 +59,11 @@ class Pty:
     def write(self, data: bytes) -> None:
         os.write(self.master, data)
 
+    @abstractmethod
     def on_bytes(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Take what arrived."""
 
+    @abstractmethod
     def on_tick(self) -> None:
         """Called often."""
 
@@ -92,6 +95,9 @@ class NeckFirmware(Pty):
     @property
     def moves(self) -> list[str]:
         return [each for each in self.lines if each != "HEALTH"]
+
+    def on_tick(self) -> None:
+        """The neck says nothing of its own accord."""
 
     def on_bytes(self, data: bytes) -> None:
         if self.deaf:

@@ -18,6 +18,7 @@ from dialtone_teleop.cockpit.hands import Hands
 from dialtone_teleop.cockpit.hearing import Hearing
 from dialtone_teleop.cockpit.keys import RELEASE, Alive, Focus, Key, KeyDecoder, Releases
 from dialtone_teleop.cockpit.lease import LeaseKeeper
+from dialtone_teleop.cockpit.requests import Requests
 from dialtone_teleop.cockpit.robot import RobotLine
 from dialtone_teleop.cockpit.terminal import DriveTerminal
 from dialtone_teleop.cockpit.view import View
@@ -30,7 +31,6 @@ _PING_PERIOD_S = 0.2
 #: A lone escape is a key once nothing followed it for so long.
 _ESCAPE_S = 0.05
 _SPEED_STEP = 1.25
-_ESTOP_TRIES = 10
 _FINISH_S = 1.5
 
 
@@ -65,6 +65,7 @@ class DriveSession:
         self.stop = asyncio.Event()
         self.view = View(robot=line.where.robot, operator=line.operator, input=self._input_name())
         self._hearing = Hearing(line, self.view, self._on_lease)
+        self._requests = Requests(line, self.view, settings.role)
         self._recorder = recording.RecorderKeys(line, self.view)
         self._on_yes: Callable[[], Coroutine[Any, Any, None]] = self._clear
 
@@ -205,7 +206,7 @@ class DriveSession:
 
     def _fire(self) -> None:
         self._halt()
-        self._start(self._estop())
+        self._start(self._requests.estop())
 
     # ---- what goes to the robot
 
@@ -282,19 +283,8 @@ class DriveSession:
             view.holder = lease.holder
         view.notice = lease.notice or view.notice
 
-    async def _estop(self) -> None:
-        for _ in range(_ESTOP_TRIES):
-            reply = await self._line.estop(True, self._settings.role)
-            if reply.get("ok"):
-                self.view.estop = True
-                self.view.notice = str(reply.get("warning", ""))
-                return
-            self.view.notice = f"THE E-STOP IS NOT CONFIRMED: {reply.get('error')}"
-            await asyncio.sleep(0.2)
-
     async def _clear(self) -> None:
-        reply = await self._line.estop(False, self._settings.role)
-        self.view.notice = "" if reply.get("ok") else f"still latched: {reply.get('error')}"
+        await self._requests.clear()
         self._zeros_left = _ZEROS
 
     async def _key_l(self) -> None:
@@ -307,9 +297,4 @@ class DriveSession:
         self.view.notice = self._lease.notice
 
     async def _key_g(self) -> None:
-        armed = not self.view.armed
-        body = {"active": armed, "operator": self._line.operator}
-        reply = await self._line.ask("teleop", "arm", body)
-        reply = reply or {"error": "this robot cannot be armed from here"}
-        asked = "arm" if armed else "disarm"
-        self.view.notice = f"asked to {asked}" if reply.get("ok") else str(reply.get("error"))
+        await self._requests.arm(not self.view.armed)
