@@ -66,7 +66,7 @@ async def program(tmp_path: Path) -> AsyncIterator[Program]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_it_ends_within_a_second_whoever_watches(
+async def test_it_ends_soon_whoever_watches(
     program: Program, nats_server: str, camera: Any, signum: int
 ) -> None:
     await program.start("--port", "0", "--nats-url", nats_server, "--insecure-local")
@@ -83,7 +83,7 @@ async def test_it_ends_within_a_second_whoever_watches(
         await ws.close()
         stream.close()
     assert code == 0
-    assert took_s < 1.0
+    assert took_s < 3.0, "else the supervisor kills it"
     assert "Traceback" not in said
     assert not (program.home / "gateway" / "rover" / "listening.json").exists()
 

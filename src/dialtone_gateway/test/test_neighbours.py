@@ -302,8 +302,14 @@ async def test_foxglove_shows_viewers_and_obeys_operators(
             if may_publish:
                 await eventually(lambda: heard == [b"{}"])
             else:
-                await ws.close()
-                assert heard == []
+                otto = await lab.person(gateway, "otto")
+                async with otto.http.ws_connect(
+                    otto.url("/foxglove"), protocols=["foxglove.sdk.v1"]
+                ) as other:
+                    await other.send_json({"op": "advertise", "channels": [channel]})
+                    await other.send_bytes(b"\x01\x01\x00\x00\x00{2}")
+                    await eventually(lambda: heard)
+                assert heard == [b"{2}"], "what came first was the viewer's"
     finally:
         server.stop()
 
