@@ -102,10 +102,12 @@ class Scene:
         """Everything healed: the e-stop is cleared, ada drives as before."""
         await self.ada.stop()
         self.forbid()
+        if not self.estop:  # what she sent just before may arrive just after she got the lease
+            self.allow()
         await self.ada.hold()
         if self.estop:
             assert (await self.ada.ask("estop", active=False))["ok"]
-        self.allow()
+            self.allow()
         self.ada.start()
         await self.presses(self.ada)
         await self.rests()
