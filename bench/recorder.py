@@ -24,6 +24,8 @@ from pathlib import Path
 
 import psutil
 from mcap.reader import make_reader
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
 
 from dialtone_core.errors import DialtoneError
 from dialtone_core.ports import free_ports
@@ -106,50 +108,59 @@ def _cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
+@contextmanager
+def _server() -> Iterator[str]:
+    """A nats-server on a free port; its URL."""
+    (port,) = free_ports(1)
+    program = Path(sys.executable).with_name("nats-server")
+    server = subprocess.Popen(
+        [str(program), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_until_closed(path: Path) -> None:
+    while path.with_name(path.name + RECORDING).exists():
+        time.sleep(0.05)
+
+
 async def _record(folder: Path, domain: int) -> tuple[float, float]:
     """Our node: (lost, CPU seconds with the index)."""
-    from nats.aio.client import Client
-
-    (port,) = free_ports(1)
-    server = Path(sys.executable).with_name("nats-server")
-    nats = subprocess.Popen(  # noqa: ASYNC220 - nothing else is on the loop
-        [str(server), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
-    )
     client = Client()
     load = str(_HERE / "recorder_loads.py")
-    url = f"nats://127.0.0.1:{port}"
-    words = ("-m", "dialtone_recorder.node", "--ros-args", "-p", f"directory:={folder}",
-             "-p", f"nats_url:={url}", "-p", "topics_allow:=['/load/.*']")  # fmt: skip
-    try:
-        with (
-            _process(load, str(LOAD_S), domain=domain, first="working") as publisher,
-            _process(*words, domain=domain) as node,
-        ):
-            await _connect(client, url)
-            path = Path(str((await _ask(client, "start"))["path"]))
-            before_s = _cpu_s(node.pid)
-            sent = await _publish(publisher)
-            await _ask(client, "stop")
-            while path.with_name(path.name + RECORDING).exists():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            used = psutil.Process(node.pid).cpu_times()
-            indexing = float(used.children_user + used.children_system)
-            cpu_s = _cpu_s(node.pid) - before_s + indexing
-            await client.close()
-    finally:
-        nats.kill()
-        nats.wait()
+    with (
+        _server() as url,
+        _process(load, str(LOAD_S), domain=domain, first="working") as publisher,
+        _process(
+            "-m", "dialtone_recorder.node", "--ros-args", "-p", f"directory:={folder}",
+            "-p", f"nats_url:={url}", "-p", "topics_allow:=['/load/.*']", domain=domain,
+        ) as node,
+    ):  # fmt: skip
+        await _connect(client, url)
+        path = Path(str((await _ask(client, "start"))["path"]))
+        before_s = _cpu_s(node.pid)
+        sent = await _publish(publisher)
+        await _ask(client, "stop")
+        await asyncio.to_thread(_wait_until_closed, path)
+        used = psutil.Process(node.pid).cpu_times()
+        indexing = float(used.children_user + used.children_system)
+        cpu_s = _cpu_s(node.pid) - before_s + indexing
+        await client.close()
     counts = episode_counts(path)
     facts = read_episode(path)
     missing = sum(max(0, sent[name] - counts.get(name, 0)) for name in topics())
     return max(missing, facts["lost_recorder"]), cpu_s
 
 
-async def _connect(client: object, url: str) -> None:
+async def _connect(client: Client, url: str) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            await client.connect(url, allow_reconnect=False)  # type: ignore[attr-defined]
+            await client.connect(url, allow_reconnect=False)
             return
         except Exception:  # the server is not up yet
             if time.monotonic() > deadline:
@@ -157,15 +168,11 @@ async def _connect(client: object, url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _ask(client: object, verb: str) -> dict[str, object]:
-    from nats.errors import NoRespondersError
-
+async def _ask(client: Client, verb: str) -> dict[str, object]:
     deadline = time.monotonic() + 15
     while True:
         try:
-            reply = await client.request(  # type: ignore[attr-defined]
-                f"dt.rover.srv.recorder.{verb}", b"{}", timeout=10
-            )
+            reply = await client.request(f"dt.rover.srv.recorder.{verb}", b"{}", timeout=10)
         except NoRespondersError:
             if time.monotonic() > deadline:
                 raise
