@@ -25,7 +25,7 @@ from dialtone_core.natsaccess import NatsAccess, NatsKeys
 from dialtone_core.natsauth import Login, check_url, read_login
 from dialtone_core.paths import make_state_dir, state_dir, write_secret
 from dialtone_core.ports import free_ports, is_free
-from dialtone_core.process import follow_parent
+from dialtone_core.process import COMMANDS_FIRST, follow_parent, hurry
 
 HOST = "127.0.0.1"
 LEAF_USER = "leaf"
@@ -221,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(error)
         sys.exit(error.exit_code)
     follow_parent()
+    hurry(COMMANDS_FIRST)
     os.execv(command[0], command)
 
 

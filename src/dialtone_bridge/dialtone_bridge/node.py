@@ -22,6 +22,7 @@ from dialtone_bridge.transports.base import Transport
 from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
+from dialtone_core.process import COMMANDS_FIRST, hurry
 from dialtone_ros.runtime import run_async
 
 
@@ -115,6 +116,7 @@ def main() -> None:
     """Entry point of ``bridge_node``."""
     # A thread that drains a flood gives way to a command after 0.5 ms instead of Python's 5.
     sys.setswitchinterval(0.0005)
+    hurry(COMMANDS_FIRST)
     run_async("bridge", BridgeParams, _main)
 
 

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent does, however it ends."""
+"""Child processes that end when their parent does, and processes that go before others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -33,3 +34,19 @@ def follow_parent(signum: int = signal.SIGTERM) -> None:
     Survives an ``execve`` (prctl(2)), so it holds for a program that this process becomes.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
+
+
+#: For what commands pass through on their way, which also moves pictures: not so far before the
+#: recorder that it would starve.
+COMMANDS_FIRST = -5
+
+
+def hurry(nice: int) -> None:
+    """Go before what may wait on this machine, such as encoders and exports, where we may.
+
+    For the calling thread and those that it starts afterwards; survives an ``execve``. Root and
+    CAP_SYS_NICE may, and who has a limit for it (systemd: ``LimitNICE=``); others stay as they
+    are.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)

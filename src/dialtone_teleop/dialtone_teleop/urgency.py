@@ -25,6 +25,8 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
+from dialtone_core import process
+
 #: Lowest real-time priority: before everything that has none, behind everything that has.
 _REAL_TIME = 1
 _NICE = -10
@@ -55,8 +57,7 @@ def hurry() -> str:
         resource.setrlimit(resource.RLIMIT_RTTIME, (_LONGEST_BURST_S * 1_000_000, most))
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REAL_TIME))
         return scheduling()
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    process.hurry(_NICE)
     return scheduling()
 
 
