@@ -232,7 +232,7 @@ def test_a_replay_publishes_the_recorded_bytes_with_the_recorded_qos(episode: Pa
         player.close()
         node.destroy_node()
         rclpy.shutdown(context=context)
-    assert 0.45 < took_s < 2.0
+    assert 0.45 < took_s < 5.0  # 10 s at 20 times the speed, on a machine that may be busy
     by_topic = {name: [e.payload for e in heard if e.topic == name] for name in ("/text", "/map")}
     assert by_topic["/text"] == [text(str(number)) for number in range(100)]
     assert by_topic["/map"] == [text("a map")]
