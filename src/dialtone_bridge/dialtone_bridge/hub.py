@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,6 +214,19 @@ def replace_users(config: Path, members: Members) -> None:
     write_secret(config, text[: text.index(_USERS)] + f"{_USERS}{users}\n}}\n")
 
 
+def own_tls(certificate: str) -> ssl.SSLContext:
+    """TLS to the server beside us: exactly its own certificate, whatever names stand in it."""
+    try:
+        context = ssl.create_default_context(cafile=certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise DialtoneError(
+            f"cannot use the certificate ({error})", where=certificate, fix="name a PEM file"
+        ) from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
+
+
 class HubManager:
     """Keeps presence, and a stream for each robot that has durable routes."""
 
@@ -224,7 +238,8 @@ class HubManager:
 
     async def run(self, seed_file: Path) -> None:
         """Until cancelled."""
-        client = await connect(self._url, "hub manager", credentials=str(seed_file))
+        tls = own_tls(self._settings.tls_cert) if self._settings.tls_cert else None
+        client = await connect(self._url, "hub manager", credentials=str(seed_file), tls=tls)
 
         async def seen(message: Msg) -> None:
             await self._seen(client, message)

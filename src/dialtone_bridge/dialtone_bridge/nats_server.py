@@ -93,7 +93,7 @@ class Hub:
                 fix="give nats://HOST:7422, or tls:// for an encrypted link",
             )
         login = read_login(Path(self.credentials).expanduser()) if self.credentials else Login()
-        remote: dict[str, str] = {"url": self.url}
+        remote: dict[str, object] = {"url": self.url}
         if login.jwt:
             remote["credentials"] = str(Path(self.credentials).expanduser().absolute())
         elif login.seed:
@@ -101,7 +101,16 @@ class Hub:
         elif login.user:
             who = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}"
             remote["url"] = f"{parts.scheme}://{who}@{parts.netloc}{parts.path}"
+        if parts.scheme in ("tls", "wss"):
+            remote["tls"] = tls_files()
         return f"  remotes: [{json.dumps(remote)}]\n"
+
+
+def tls_files() -> dict[str, str]:
+    """The files of ``natsauth.tls_context``, for a server that connects to another."""
+    names = {"ca_file": "CA", "cert_file": "CERT", "key_file": "KEY"}
+    found = {key: os.environ.get(f"DIALTONE_NATS_{name}", "") for key, name in names.items()}
+    return {key: str(Path(path).absolute()) for key, path in found.items() if path}
 
 
 def config_text(

@@ -58,6 +58,9 @@ class _Counter(Inbound):
     def accepts(self, path: str) -> bool:
         return False
 
+    def left(self, client: object) -> None:
+        return
+
 
 class _Quiet:
     def info(self, message: str) -> None: ...

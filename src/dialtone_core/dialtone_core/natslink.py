@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -31,16 +32,30 @@ NO_REPLAY = 0
 
 #: Seconds before the next attempt to connect: doubled from the first to the second.
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.1, 2.0
-#: A server that refused our credentials is not asked again sooner, so that no lockout follows.
+#: What only a person can mend is not tried again sooner: refused credentials, so that no lockout
+#: follows, and TLS that does not come about.
 _REFUSED_WAIT_S = 15.0
 
 #: Closing flushes what waits; a server that does not read must not hold up the end.
 _CLOSE_S = 1.0
 
 
-def refused(why: str) -> bool:
-    """Whether ``why`` a link is down says that the server does not want who we are."""
-    return "authorization" in why.lower() or "authentication" in why.lower()
+_NO_TLS = "the server offers no TLS"
+
+
+def remedy(why: str) -> str:
+    """What a person can do where ``why`` a link is down is not mended by waiting; or nothing."""
+    said = why.lower()
+    if "authorization" in said or "authentication" in said:
+        return "give nats_credentials that this server knows"
+    if why == _NO_TLS:
+        return "have the server take TLS, or give its URL as nats://"
+    if "certificate" in said or "ssl" in said:
+        return (
+            "name the authority of the server's certificate in DIALTONE_NATS_CA, and our own "
+            "certificate in DIALTONE_NATS_CERT and _KEY where the server wants one"
+        )
+    return ""
 
 
 class _Patient(Client):  # type: ignore[misc]
@@ -52,23 +67,65 @@ class _Patient(Client):  # type: ignore[misc]
 
     waited = 0.0
     url = credentials = ""
+    wants_tls = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = asyncio.Lock()
 
     def _connect_command(self) -> bytes:
-        """CONNECT as whom we are now: keys may have been made or exchanged since the last."""
+        """CONNECT as whom we are now: keys may have been made or exchanged since the last.
+
+        The library would go on in the clear where a server, or somebody between, offers no TLS.
+        """
+        if self.wants_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error(_NO_TLS)
         plain: bytes = super()._connect_command()
         body = orjson.loads(plain.removeprefix(b"CONNECT "))
         body |= find_login(self.url, self.credentials).hello(self._server_info.get("nonce", ""))
         return b"CONNECT " + orjson.dumps(body) + b"\r\n"
 
+    async def _process_connect_init(self) -> None:
+        """The library takes a server that hangs up during the handshake for one that is there.
+
+        With TLS 1.3 that is how a server refuses a client without a certificate.
+        """
+        why = ""
+        try:
+            await super()._process_connect_init()
+        except ConnectionError as error:
+            why = f" ({error.strerror or error})"
+        if why or self._status != Client.CONNECTED:
+            for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+                if task is not None:
+                    task.cancel()
+            hint = ", perhaps for want of a certificate" if self.wants_tls else ""
+            raise nats.errors.Error(f"the server hung up{why}{hint}")
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         if status != Client.DISCONNECTED:
             await super()._close(status, do_cbs)
             return
-        kept = dict(self.__dict__["_subs"])
-        self._subs: dict[int, Any] = {}
-        await super()._close(status, do_cbs)
-        self._subs = kept
-        self._status = Client.DISCONNECTED
+        async with self.closing:
+            self._abort()
+            kept = dict(self.__dict__["_subs"])
+            self._subs: dict[int, Any] = {}
+            await super()._close(status, do_cbs)
+            self._subs = kept
+            self._status = Client.DISCONNECTED
+
+    def _abort(self) -> None:
+        """Break and forget the line: where TLS failed the library waits for its end in vain."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+            self._transport: Any = None
+
+    async def subscribe(self, *args: Any, **options: Any) -> Any:
+        """Not while an attempt that failed is being cleared away: the library says closed then."""
+        async with self.closing:
+            pass
+        return await super().subscribe(*args, **options)
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg.lower():
@@ -88,7 +145,7 @@ class _Patient(Client):  # type: ignore[misc]
     def back_off(self, why: str) -> None:
         """Wait longer before the next attempt, by up to a quarter more so that robots spread."""
         doubled = min(max(self.waited * 2, _FIRST_WAIT_S), _LAST_WAIT_S)
-        self.waited = _REFUSED_WAIT_S if refused(why) else doubled
+        self.waited = _REFUSED_WAIT_S if remedy(why) else doubled
         self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
 
     def forget_unsent(self) -> None:
@@ -115,6 +172,7 @@ async def connect(
     pending_bytes: int = 2 * 1024 * 1024,
     on_state: Callable[[bool, str], None] | None = None,
     credentials: str = "",
+    tls: ssl.SSLContext | None = None,
 ) -> Client:
     """A client that connects to ``url`` and keeps connected for ever.
 
@@ -122,12 +180,13 @@ async def connect(
     returned client, with subscriptions made meanwhile kept. ``on_state(connected, why)`` runs on
     the loop whenever the link comes or goes, and at each attempt that failed. Pass
     ``pending_bytes=NO_REPLAY`` for a connection that carries commands. End it with
-    ``await client.close()``. As whom, and with which TLS: see ``natsauth``.
+    ``await client.close()``. As whom, and with which TLS unless ``tls`` is given: ``natsauth``.
     """
     find_login(check_url(url), credentials)  # what cannot be read is said now
-    tls = tls_context(url)
+    tls = tls or tls_context(url)
     client = _Patient()
     client.url, client.credentials = url, credentials
+    client.wants_tls = tls is not None and not url.startswith(("ws://", "wss://"))
     first = asyncio.Event()
 
     def tell(connected: bool, why: str) -> None:

@@ -122,6 +122,8 @@ class InterestWatch:
         try:
             async with timeout(_CONNECT_S):
                 info = orjson.loads((await reader.readline()).removeprefix(b"INFO "))
+            if info.get("tls_required"):  # and our login must not go in the clear
+                raise ValueError("the leaf node port wants TLS")
             hello = self._hello(address[2].hello(info.get("nonce", "")))
             writer.write(b"CONNECT " + hello + b"\r\nPING\r\n")
             await self._listen(reader, writer)

@@ -35,7 +35,7 @@ from dialtone_core.natslink import (
     connect,
     flush_frames,
     publish_frame,
-    refused,
+    remedy,
 )
 from dialtone_core.sample import Sample
 
@@ -336,8 +336,9 @@ class NatsTransport:
             if not self._link_up:
                 self._status.poke()
         elif self._link_up or why != "disconnected":
-            fix = ". Fix: give nats_credentials that this server knows" if refused(why) else ""
-            self._say_once(f"no link to {self._settings.url} ({why}); trying on{fix}")
+            fix = remedy(why)
+            line = f"no link to {self._settings.url} ({why}); trying on"
+            self._say_once(f"{line}. Fix: {fix}" if fix else line)
         self._link_up = connected
 
     def _say_once(self, line: str) -> None:

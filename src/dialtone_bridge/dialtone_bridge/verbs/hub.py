@@ -59,7 +59,8 @@ def run(
         highlight=False,
         soft_wrap=True,
     )
-    manager = HubManager(settings, f"{scheme}://{host}:{port}", lambda line: console.print(line))
+    near = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    manager = HubManager(settings, f"{scheme}://{near}:{port}", lambda line: console.print(line))
     process = subprocess.Popen(command, preexec_fn=die_with_parent(signal.SIGTERM))
     code = asyncio.run(_serve(process, manager.run(config.with_name("manager.nk"))))
     if code:
