@@ -33,6 +33,9 @@ _WINDOW = 256
 #: Given again when nothing was acknowledged for this long; far below the duplicate window.
 _AGAIN_S = 2.0
 _DUPLICATES_S = 120
+#: Biggest message with its headers. It is also what the server lets through at once before the
+#: rate limit of the consumer holds (nats-server 2.15: the limiter's burst, else ``max_payload``).
+MAX_BYTES = 1024 * 1024
 
 
 def stream_name(robot: str) -> str:
@@ -120,6 +123,7 @@ class DurableSender:
             "storage": "file",
             "max_bytes": limits.max_bytes,
             "max_age": round(limits.max_age_s * NS_PER_S),
+            "max_msg_size": MAX_BYTES,
             "discard": "old",
             "duplicate_window": _DUPLICATES_S * NS_PER_S,
         }
@@ -176,14 +180,25 @@ class DurableSender:
         self._next += 1
         more += b"Nats-Msg-Id: %s.%d\r\n" % (self._boot.encode(), self._next)
         frame = _Frame(sink.subject_bytes, head, more, payload)
+        if len(head) + len(more) + len(payload) + 2 > MAX_BYTES:
+            self._refuse(sink, len(payload))
+            return
         try:
             self._publish(client, self._next, frame)
         except nats.errors.MaxPayloadError:
-            sink.failed += 1
-            self.refused += 1
+            self._refuse(sink, len(payload))
             return
         self._unacked[self._next] = frame
         sink.sent += 1
+
+    def _refuse(self, sink: NatsSink, size: int) -> None:
+        sink.failed += 1
+        self.refused += 1
+        if self.refused == 1:
+            self._log.warning(
+                f"{sink.topic.name}: a message of {size} bytes is too big to be stored "
+                f"({MAX_BYTES} with its headers) and was dropped. Fix: take durable off its route"
+            )
 
     def _publish(self, client: Client, number: int, frame: _Frame) -> None:
         reply = f"{self._inbox}.{number}".encode()

@@ -11,7 +11,10 @@ from bridge_rig import Peer, Rig, until
 from hub_rig import Counter, Hub, numbers, reach, start_robot, stored
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
+from dialtone_bridge.durable import CONSUMER, MAX_BYTES, stream_name
+from dialtone_bridge.jetstream import ask
 from dialtone_bridge.verbs.fleet import presence
+from dialtone_core.aio import timeout
 from dialtone_core.natslink import connect
 
 
@@ -81,4 +84,39 @@ async def test_a_hub_knows_its_robots_and_the_way_to_them(rig: Rig, peer: Peer, 
     reply = await client.request(f"dt.{rig.robot}.srv.bridge.routes", b"{}", timeout=5)
     assert json.loads(reply.data)["ok"]
     await client.close()
+    await line.cut()
+
+
+async def test_a_killed_hub_misses_nothing_and_commands_go_while_it_catches_up(
+    rig: Rig, peer: Peer, hub: Hub
+) -> None:
+    line = CuttableLine(hub.leaf_port)
+    await line.up()
+    start_robot(rig, hub, line, catchup_mbps=0.5)
+    counter = Counter(peer)
+    await rig.file()
+    await until(lambda: counter.publisher.get_subscription_count() > 0)
+    client = await connect(hub.url, "test", credentials=hub.admin)
+    wheels = await connect(rig.nats_url, "wheels")
+    commands = await wheels.subscribe(f"dt.{rig.robot}.cmd.>")
+    await counter.count(100)
+    await reach(client, rig.robot, 100)
+    hub.kill()
+    await counter.count(600)
+    hub.start()
+    await until(lambda: client.is_connected)
+    catching_up = asyncio.create_task(reach(client, rig.robot, 700))
+    async with timeout(20):
+        while not commands.pending_msgs:
+            await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", b"{}")
+            await asyncio.sleep(0.05)
+    await catching_up
+    assert await numbers(client, rig.robot) == list(range(1, 701))
+    stream = await ask(wheels, f"STREAM.INFO.{stream_name(rig.robot)}")
+    consumer = await ask(wheels, f"CONSUMER.INFO.{stream_name(rig.robot)}.{CONSUMER}")
+    # What goes at once, and how fast the rest: the burst is the biggest message.
+    assert stream["config"]["max_msg_size"] == MAX_BYTES
+    assert consumer["config"]["rate_limit_bps"] == 500_000
+    for each in (client, wheels):
+        await each.close()
     await line.cut()

@@ -236,6 +236,7 @@ class NatsTransport:
                 "durable_stored": self._durable.stored,
                 "durable_waiting": self._durable.waiting(),
                 "durable_repeated": self._durable.repeated,
+                "durable_too_big": self._durable.refused,
             }
         for name, figures in self._figures.items():
             values |= {f"{name}.{key}": value for key, value in figures().items()}
