@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import {
-  arm, clearEstop, more, openBrowser, openPage, openSite, PHONE, readNumber, ready, shot, signIn,
-  STOPS_WITHIN_MS, takeControl, until, whereabouts,
+  arm, atRest, clearEstop, drive, giveBack, keys, more, moves, openBrowser, openPage, openSite, PHONE, ready,
+  shot, signIn, STOPS_WITHIN_MS, takeControl, until, whereabouts,
 } from "./lib.mjs";
 
 let site;
@@ -76,11 +76,6 @@ async function driver(options) {
   return page;
 }
 
-const moves = (page) =>
-  until("the robot moves", async () => Math.abs(await readNumber(page, "speed")) > 0.1);
-const atRest = (page, timeoutMs = 8000) =>
-  until("the robot stands", async () => Math.abs(await readNumber(page, "speed")) < 0.02, timeoutMs);
-
 check("the picture lives, and its figures are shown", async () => {
   const page = await open();
   const tile = page.locator("[data-testid^=video-]").first();
@@ -94,8 +89,7 @@ check("the picture lives, and its figures are shown", async () => {
 check("holding W drives, and letting go stops within the timeout", async () => {
   const page = await driver();
   const from = await whereabouts(page);
-  await page.keyboard.down("KeyW");
-  await moves(page);
+  await drive(page);
   await until("odometry grows", async () => {
     const at = await whereabouts(page);
     return Math.hypot(at.x - from.x, at.y - from.y) > 0.3;
@@ -118,8 +112,7 @@ extra("without control nothing moves, and the page says why", async () => {
 
 extra("a window that loses the focus stops, and drives only after a new press", async () => {
   const page = await driver();
-  await page.keyboard.down("ArrowUp");
-  await moves(page);
+  await drive(page, { press: () => page.keyboard.down("ArrowUp"), release: () => page.keyboard.up("ArrowUp") });
   await page.evaluate(() => window.dispatchEvent(new Event("blur")));
   await atRest(page, STOPS_WITHIN_MS);
   await page.keyboard.up("ArrowUp");
@@ -131,8 +124,7 @@ extra("a window that loses the focus stops, and drives only after a new press", 
 check("a tab that is killed while driving stops, as another browser sees", async () => {
   const other = await observer();
   const page = await driver();
-  await page.keyboard.down("KeyW");
-  await moves(other);
+  await drive(page, keys(page), other);
   const crash = await page.context().newCDPSession(page);
   crash.send("Page.crash").catch(() => {});
   await atRest(other, STOPS_WITHIN_MS);
@@ -143,8 +135,7 @@ check("a tab that is killed while driving stops, as another browser sees", async
 extra("a page that is left while driving stops and gives control back", async () => {
   const other = await observer();
   const page = await driver();
-  await page.keyboard.down("KeyW");
-  await moves(other);
+  await drive(page, keys(page), other);
   await page.goto("about:blank");
   await atRest(other, STOPS_WITHIN_MS);
 });
@@ -157,20 +148,17 @@ check("two browsers contend for the lease, and only one drives", async () => {
   await second.keyboard.down("KeyW");
   await second.getByTestId("refusal").getByText("has control").waitFor();
   await second.keyboard.up("KeyW");
-  await first.getByTestId("lease").click();
+  await giveBack(first);
   await second.getByText("Nobody has control").waitFor();
-  await second.getByTestId("lease").click();
-  await second.getByText("You have control").waitFor();
-  await first.getByTestId("holder").getByText("has control").waitFor();
-  await second.getByTestId("lease").click();
-  await second.getByText("Nobody has control").waitFor();
+  await takeControl(second);
+  await first.getByTestId("holder").getByText("/").waitFor();
+  await giveBack(second);
 });
 
 check("the e-stop of an observer stops the driver, latches, and is cleared by two presses", async () => {
   const page = await driver();
   const other = await observer();
-  await page.keyboard.down("KeyW");
-  await moves(page);
+  await drive(page);
   await other.getByTestId("estop").click();
   await page.getByTestId("estop-banner").waitFor();
   await atRest(page, STOPS_WITHIN_MS);
@@ -182,8 +170,7 @@ check("the e-stop of an observer stops the driver, latches, and is cleared by tw
   await clearEstop(page);
   await takeControl(page);
   await arm(page);
-  await page.keyboard.down("KeyW");
-  await moves(page);
+  await drive(page);
   await page.keyboard.up("KeyW");
 });
 
@@ -221,8 +208,7 @@ extra("a link slower than the limit is refused, with the figure on the screen", 
   await signIn(page, site);
   await takeControl(page);
   await arm(page);
-  await page.keyboard.down("KeyW");
-  await moves(page);
+  await drive(page);
   delayMs = 700;
   await page.getByTestId("refusal").getByText(/Round trip|No answer/).waitFor();
   delayMs = 0;
@@ -262,14 +248,18 @@ check("a phone drives with the thumb and nothing runs off its screen", async () 
   const [x, y] = [stick.x + stick.width / 2, stick.y + stick.height / 2];
   const touch = await page.context().newCDPSession(page);
   const send = (type, touchPoints) => touch.send("Input.dispatchTouchEvent", { type, touchPoints });
-  await send("touchStart", [{ x, y }]);
-  await send("touchMove", [{ x, y: y - 60 }]);
-  await moves(page);
+  const thumb = {
+    press: async () => {
+      await send("touchStart", [{ x, y }]);
+      await send("touchMove", [{ x, y: y - 60 }]);
+    },
+    release: () => send("touchEnd", []),
+  };
+  await drive(page, thumb);
   await shot(page, "phone");
   await send("touchEnd", []);
   await atRest(page, STOPS_WITHIN_MS);
-  await send("touchStart", [{ x, y: y - 60 }]);
-  await moves(page);
+  await drive(page, thumb);
   await send("touchCancel", []);
   await atRest(page, STOPS_WITHIN_MS);
   for (const view of ["drive", "plots", "health", "episodes"]) {

@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  arm, openBrowser, openPage, openSite, readNumber, ready, shot, signIn, STOPS_WITHIN_MS,
-  takeControl, until,
+  arm, atRest, drive, openBrowser, openPage, openSite, readNumber, ready, shot, signIn,
+  STOPS_WITHIN_MS, takeControl, until,
 } from "./lib.mjs";
 
 const OTHER = process.env.DIALTONE_OTHER ?? "scout";
@@ -42,11 +42,10 @@ test("another robot of the fleet is watched, driven and left again", {
   }
   await takeControl(page);
   await arm(page);
-  await page.keyboard.down("KeyW");
-  await until("the other robot moves", async () => (await speed()) > 0.1);
+  await drive(page);
   await shot(page, "fleet");
   await page.keyboard.up("KeyW");
-  await until("the other robot stands", async () => (await speed()) < 0.02, STOPS_WITHIN_MS);
+  await atRest(page, STOPS_WITHIN_MS);
   await page.getByTestId("fleet").selectOption(home);
   await ready(page);
   assert.equal(await page.getByText("You have control").count(), 0);

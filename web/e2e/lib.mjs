@@ -101,12 +101,26 @@ export async function ready(page) {
   });
 }
 
+/** Press the lease button as long as it offers `offer`, until `done` stands beside it. */
+async function pressLease(page, offer, done) {
+  const button = page.getByTestId("lease");
+  await until(done, async () => {
+    if ((await page.getByTestId("holder").textContent()) === done) return true;
+    if (((await button.textContent()) ?? "").includes(offer)) {
+      await button.click({ timeout: 1000 }).catch(() => {});
+      await page.waitForTimeout(300);
+    }
+    return false;
+  });
+}
+
 export async function takeControl(page) {
   await ready(page);
-  const button = page.getByTestId("lease");
-  if (((await button.textContent()) ?? "").includes("Release")) return;
-  await button.click();
-  await page.getByText("You have control").waitFor();
+  await pressLease(page, "Take", "You have control");
+}
+
+export async function giveBack(page) {
+  await pressLease(page, "Release", "Nobody has control");
 }
 
 /** The robot drives only when armed; arming may need its autopilot's consent. */
@@ -154,3 +168,33 @@ export async function shot(page, name) {
   mkdirSync(folder, { recursive: true });
   await page.screenshot({ path: join(folder, `${name}.png`) });
 }
+
+export const moves = async (page, timeoutMs = 8000) =>
+  until("the robot moves", async () => Math.abs(await readNumber(page, "speed")) > 0.1, timeoutMs);
+/** What holds the key for driving forward. */
+export const keys = (page) => ({
+  press: () => page.keyboard.down("KeyW"),
+  release: () => page.keyboard.up("KeyW"),
+});
+
+/**
+ * Press until the robot moves, as `seen` by another page or this one. A machine so busy that the
+ * page misses its own lease or answers stops a drive, rightly, and a person presses again.
+ */
+export async function drive(page, { press, release } = keys(page), seen = page) {
+  for (let tries = 4; ; tries--) {
+    await press();
+    try {
+      await moves(seen, 3000);
+      return;
+    } catch (error) {
+      if (tries <= 1) throw error;
+      await release();
+      await takeControl(page);
+      await arm(page);
+    }
+  }
+}
+
+export const atRest = (page, timeoutMs = 8000) =>
+  until("the robot stands", async () => Math.abs(await readNumber(page, "speed")) < 0.02, timeoutMs);
