@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ ROBOT = "bench"
 FLOOD_HZ, FLOOD_BYTES = 10_000, 1024
 CAMERAS, CAMERA_HZ, PICTURE_BYTES = 4, 30, 200_000
 CLIENTS = 20
+#: A load that cannot reach the bridge or its server would wait for ever.
+_READY_S = 60
 _HERE = Path(__file__).parent
 _LOADS = str(_HERE / "bridge_loads.py")
 Figures = defaultdict[str, list[float]]
@@ -63,8 +66,9 @@ class Load:
 
     def ready(self) -> None:
         assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != "working":
-            raise RuntimeError(f"the load {self._name} did not start")
+        there, _, _ = select.select([self._process.stdout], [], [], _READY_S)
+        if not there or self._process.stdout.readline().strip() != "working":
+            raise RuntimeError(f"the load {self._name} did not start within {_READY_S} s")
 
     def tell(self) -> None:
         """Send the line that it waits for."""
