@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from dialtone_bridge.transports.base import Inbound
-from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_bridge.transports.nats_commands import NatsCommands
 from dialtone_core.aio import timeout
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.natsaccess import PRESENCE, last_bucket
@@ -84,7 +84,7 @@ def _spoil(chance: random.Random) -> bytes:
 
 async def test_a_hundred_thousand_garbage_commands_end_nothing() -> None:
     inbound = _Counter()
-    transport = NatsTransport(NatsSettings("rover", "nats://127.0.0.1:1"), inbound, _Quiet())
+    commands = NatsCommands("rover", "nats", inbound, _Quiet())
     chance = random.Random(7)
     subjects = ["dt.rover.cmd.cmd_vel", "dt.rover.cmd.x", "dt.rover.cmd.", "dt.other.cmd.cmd_vel"]
     headers: list[Any] = [None, {"Dt-Operator": "x" * 999}, {"Dt-Encoding": "?", "Dt-Type": "a/b"}]
@@ -92,11 +92,11 @@ async def test_a_hundred_thousand_garbage_commands_end_nothing() -> None:
     for _ in range(100_000):
         subject = subjects[0] if chance.random() < 0.8 else chance.choice(subjects)
         message: Any = _Message(subject, _spoil(chance), chance.choice(headers))
-        await transport._on_command(message)
-    assert inbound.passed + transport.refusals.total() == 100_000
-    assert transport.received == inbound.passed
+        await commands.on_message(message)
+    assert inbound.passed + commands.refusals.total() == 100_000
+    assert commands.received == inbound.passed
     assert time.monotonic() - began_s < 40
-    assert set(transport.refusals.by_reason) <= {
+    assert set(commands.refusals.by_reason) <= {
         "too_big", "not_json", "not_object", "unknown_field", "empty", "not_number", "not_string",
         "not_finite", "topic_not_allowed", "foreign_subject",
     }  # fmt: skip

@@ -130,7 +130,7 @@ async def test_tls_comes_about_with_the_right_files_and_else_is_one_line_and_pat
             assert "certificate" in link.log.lines[0].lower()
             assert "DIALTONE_NATS_CA" in link.log.lines[0]
             assert not link.transport.health().ok
-            client = link.transport._telemetry
+            client = link.transport._out.client
             assert client is not None
             assert client.options["reconnect_time_wait"] >= 15
     monkeypatch.setenv("DIALTONE_NATS_CERT", str(files / "client.pem"))
