@@ -1,7 +1,9 @@
 """A link that is cut: what a durable route loses, doubles, and how fast the hub has it all again.
 
 ``RATE_HZ`` numbered messages of 1 KB go through the bridge into the robot's JetStream; the hub
-fetches them over a TCP line that is cut for ``seconds``, at up to ``CATCHUP_MBPS``. The baseline
+fetches them over a TCP line that is cut for ``seconds``, at up to ``CATCHUP_MBPS`` (rate:
+``linkcut_catchup_mbps``). Meanwhile a client of the hub asks the robot something over the same
+line, 20 times a second (``linkcut_request_p50_ms``, ``..._p99_ms``: there and back). The baseline
 is what one would write in an afternoon: the same messages published with nats-py straight to the
 hub over a line cut at the same moments.
 Part of ``bridge.py``; alone: ``python bench/bridge_linkcut.py --seconds 10``.
@@ -32,21 +34,24 @@ from dialtone_bridge.durable import stream_name
 from dialtone_bridge.hub import HubManager, HubSettings, Members, write_config
 from dialtone_bridge.jetstream import JetStreamError, ask
 from dialtone_bridge.nats_server import find_binary
+from dialtone_core.aio import end_task
 from dialtone_core.natslink import connect
 from dialtone_core.ports import free_ports, is_free
 from dialtone_core.process import die_with_parent
+from dialtone_core.wire import service_subject
 from dialtone_ros.domain import FreeDomain
-from harness import Progress, Row, row
+from harness import Progress, Row, percentile, row
 
 RATE_HZ = 1000
 SECONDS = 60.0
 ROBOT = "linkcut"
 TOPIC = "counter"
-CATCHUP_MBPS = 100.0
+CATCHUP_MBPS = 40.0
 _PADDING = "x" * 1000
 #: Before the cut and after it, so that the line carries the counter on both sides of it.
 _LEAD_S, _TAIL_S = 3.0, 3.0
 _PLAIN = "plain.counter"
+REQUEST_S = 2.0
 
 
 @dataclass
@@ -57,6 +62,8 @@ class Figures:
     duplicates: int
     disordered: int
     catchup_s: float
+    catchup_mbps: float
+    request_ms: list[float]
     baseline_lost: int
 
 
@@ -72,6 +79,9 @@ async def rows(runs: int, progress: Progress, seconds: float = SECONDS) -> list[
         row("linkcut_duplicates", [each.duplicates for each in found], ""),
         row("linkcut_disordered", [each.disordered for each in found], ""),
         row("linkcut_catchup_s", [each.catchup_s for each in found], "s"),
+        row("linkcut_catchup_mbps", [each.catchup_mbps for each in found], "Mbit/s"),
+        row("linkcut_request_p50_ms", [percentile(each.request_ms, 50) for each in found], "ms"),
+        row("linkcut_request_p99_ms", [percentile(each.request_ms, 99) for each in found], "ms"),
     ]
 
 
@@ -184,9 +194,14 @@ async def _measure(
     await asyncio.sleep(seconds)
     await asyncio.gather(leaf.up(), plain.up())
     restored_s = time.monotonic()
+    await _until(lambda: _answers(client))
+    linked_s, bytes_before = time.monotonic(), await _state(client, "bytes")
+    request_ms: list[float] = []
+    asking = asyncio.create_task(_ask_robot(client, request_ms))
     missed = round(RATE_HZ * (_LEAD_S + seconds))
     await _until(lambda: _holds(client, missed), 60 + seconds)
-    catchup_s = time.monotonic() - restored_s
+    ended_s, bytes_after = time.monotonic(), await _state(client, "bytes")
+    await end_task(asking)
     await asyncio.to_thread(publisher.wait)
     await _until(lambda: _holds(client, total), 60 + seconds)
     await baseline
@@ -198,7 +213,9 @@ async def _measure(
         total - len(set(values)),
         len(values) - len(set(values)),
         sum(after < before for before, after in steps),
-        catchup_s,
+        ended_s - restored_s,
+        (bytes_after - bytes_before) * 8e-6 / (ended_s - linked_s),
+        request_ms,
         total - len(heard),
     )
 
@@ -238,12 +255,34 @@ async def _numbers(client: Client) -> list[int]:
     return found
 
 
+async def _answers(client: Client) -> bool:
+    """Whether the robot can be asked something over the hub."""
+    with suppress(nats.errors.NoRespondersError, asyncio.TimeoutError):
+        await client.request(service_subject(ROBOT, "bridge", "routes"), timeout=REQUEST_S)
+        return True
+    return False
+
+
+async def _ask_robot(client: Client, took_ms: list[float]) -> None:
+    """Ask until cancelled; what is not answered in time counts as the whole time."""
+    while True:
+        began_s = time.monotonic()
+        answered = await _answers(client)
+        took_ms.append((time.monotonic() - began_s if answered else REQUEST_S) * 1e3)
+        await asyncio.sleep(0.05)
+
+
 async def _count(client: Client) -> int:
+    return await _state(client, "messages")
+
+
+async def _state(client: Client, figure: str) -> int:
+    """``messages`` or ``bytes`` that the hub holds of the robot's stream."""
     try:
         info = await ask(client, f"STREAM.INFO.{stream_name(ROBOT)}")
     except JetStreamError:
         return 0
-    return int(info["state"]["messages"])
+    return int(info["state"][figure])
 
 
 async def _holds(client: Client, count: int) -> bool:
