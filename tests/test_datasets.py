@@ -3,60 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import sys
 import sysconfig
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 
 from dialtone_bringup.rig import CAMERA, Operator, Rig, running, until
-from dialtone_core.ports import free_ports
 from dialtone_recorder.exporting import check, export
 from dialtone_recorder.manifest import RECORDING
 from dialtone_recorder.recording import Recording
 from dialtone_recorder.suggest import suggest
 
-
-@asynccontextmanager
-async def rear_camera(rig: Rig) -> AsyncIterator[None]:
-    """A second simulated camera beside the robot's own; it stands at the origin and looks back."""
-    (port,) = free_ports(1)
-    settings = {
-        "name": "rear", "driver": "sim", "pose_url": f"udp:127.0.0.1:{port}",
-        "mount_yaw_deg": "180.0",
-    }  # fmt: skip
-    words = [word for key, value in settings.items() for word in ("-p", f"{key}:={value}")]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "dialtone_sensors.camera_node",
-        "--ros-args", "-r", "__node:=camera_rear", *words,
-        env={**os.environ, "ROS_DOMAIN_ID": str(rig.domain), "DIALTONE_HOME": str(rig.home)},
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
+REAR = "/**/camera_rear: {ros__parameters: {driver: sim, mount_yaw_deg: 180.0}}"
 
 
 async def record(rig: Rig, seconds: int) -> Path:
     """Drive and record; returns the closed episode."""
     operator = Operator(rig, await rig.nats())
     await operator.next(CAMERA)
-    async with rear_camera(rig):
-        await operator.next("camera/rear/image_raw/compressed")
-        begun = orjson.loads(await operator.call("recorder", "start", b'{"task": "turn"}'))
-        assert begun["ok"], begun
-        for number in range(seconds):
-            await operator.drive(0.4 + 0.1 * number, 0.5 - 0.2 * number, 1.0)
-        await operator.call("recorder", "stop", b'{"outcome": "success"}')
-        path = rig.episodes / begun["episode"]
-        await until("it is closed", lambda: path.exists(), 30)
-        assert not path.name.endswith(RECORDING)
-        return path
+    await operator.next("camera/rear/image_raw/compressed")
+    begun = orjson.loads(await operator.call("recorder", "start", b'{"task": "turn"}'))
+    assert begun["ok"], begun
+    for number in range(seconds):
+        await operator.drive(0.4 + 0.1 * number, 0.5 - 0.2 * number, 1.0)
+    await operator.call("recorder", "stop", b'{"outcome": "success"}')
+    path = rig.episodes / begun["episode"]
+    await until("it is closed", lambda: path.exists(), 30)
+    assert not path.name.endswith(RECORDING)
+    return path
 
 
 async def judge(command: str, dataset: Path) -> str:
@@ -73,7 +48,9 @@ async def judge(command: str, dataset: Path) -> str:
 async def test_a_drive_with_two_cameras_becomes_a_dataset_that_validators_pass(
     tmp_path: Path,
 ) -> None:
-    async with running(robot="dataset") as rig:
+    params = tmp_path / "two_cameras.yaml"
+    params.write_text(REAR)
+    async with running("--params-file", str(params), robot="dataset") as rig:
         await rig.ready()
         episode = tmp_path / "episode"
         shutil.copytree(await record(rig, 3), episode)
