@@ -99,6 +99,19 @@ check("holding W drives, and letting go stops within the timeout", async () => {
   await atRest(page, STOPS_WITHIN_MS);
 });
 
+check("a mode of the vehicle is chosen, and the guided one takes it back", async () => {
+  const page = await driver();
+  const choice = page.getByTestId("mode-choice");
+  await choice.selectOption("HOLD");
+  await page.getByTestId("mode").getByText("HOLD").waitFor();
+  await page.getByTestId("strip").getByText("mode", { exact: false }).first().waitFor();
+  await choice.selectOption("GUIDED");
+  await page.getByTestId("mode").getByText("GUIDED").waitFor();
+  await drive(page);
+  await page.keyboard.up("KeyW");
+  await atRest(page, STOPS_WITHIN_MS);
+});
+
 extra("without control nothing moves, and the page says why", async () => {
   const page = await open();
   await ready(page);

@@ -62,6 +62,7 @@ class Control:
             "estop": self._on_estop,
             "estop.fire": self._on_fire,
             "arm": self._on_arm,
+            "mode": self._on_mode,
             "lease.acquire": self._on_acquire,
             "lease.renew": self._on_renew,
             "lease.release": self._on_release,
@@ -92,6 +93,7 @@ class Control:
             "armed": vehicle.armed,
             "ready": vehicle.ready,
             "mode": vehicle.mode,
+            "modes": list(self._engine.modes()),
             "link": vehicle.link,
             "estop": status.estop_by is not None,
             "estop_by": status.estop_by or "",
@@ -116,6 +118,11 @@ class Control:
     async def _on_arm(self, body: dict[str, Any]) -> dict[str, Any]:
         self._engine.arm(_flag(body))
         return {"armed": self._engine.status().vehicle.armed}
+
+    async def _on_mode(self, body: dict[str, Any]) -> dict[str, Any]:
+        wanted = _text(body, "mode")
+        self._engine.set_mode(wanted, _text(body, "operator"))
+        return {"asked": wanted, "mode": self._engine.status().vehicle.mode}
 
     async def _on_acquire(self, body: dict[str, Any]) -> dict[str, Any]:
         role = _text(body, "role", self._params.lease.roles[0])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from dialtone_core.clock import Clock
 from dialtone_core.command import STOP, Applied, Attitude, Command, Envelope, Twist
-from dialtone_teleop.actuators.base import Actuator, VehicleState, WithAttitude
+from dialtone_core.errors import DialtoneError
+from dialtone_teleop.actuators.base import Actuator, VehicleState, WithAttitude, WithModes
 from dialtone_teleop.estop import EStopFile
 from dialtone_teleop.lease import Answer, Holder, Lease, LeaseEvent
 from dialtone_teleop.pipeline import Decision, Pipeline
@@ -175,6 +176,32 @@ class Engine:
             if not wanted:
                 self._execute(self.pipeline.stop("disarm", self._clock.monotonic_ns()))
             self._actuator.arm(wanted)
+
+    def modes(self) -> tuple[str, ...]:
+        """Modes of the vehicle that ``set_mode`` takes."""
+        actuator = self._actuator
+        return actuator.modes() if isinstance(actuator, WithModes) else ()
+
+    def set_mode(self, name: str, operator: str) -> None:
+        """Stop, then leave the vehicle to its mode ``name``; a guided one takes it back.
+
+        Raises ``DialtoneError`` while the e-stop is latched, where somebody else holds the lease,
+        and for a mode that there is not: some modes move by themselves.
+        """
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            holder = self.pipeline.authority.lease.holder(now_ns)
+            known = self.modes()
+            if self.pipeline.estop_by is not None:
+                raise DialtoneError("the e-stop is latched", fix="clear it first")
+            if holder is not None and holder.operator != operator:
+                raise DialtoneError(f"{holder.operator} holds the lease", fix="take it first")
+            if name not in known:
+                fix = f"take one of {', '.join(known)}" if known else "see whether it is connected"
+                raise DialtoneError(f"the vehicle has no mode {name[:32]!r}", fix=fix)
+            self._execute(self.pipeline.stop("mode_changed", now_ns))
+            assert isinstance(self._actuator, WithModes)
+            self._actuator.set_mode(name)
 
     def status(self) -> Status:
         with self._lock:

@@ -39,24 +39,30 @@ _PX4 = {
 class Dialect:
     """``guided`` is the ``custom_mode`` in which it takes setpoints.
 
-    ``mode_request`` are param2 and param3 of MAV_CMD_DO_SET_MODE. ``stream`` says that setpoints
-    must already flow when the mode is asked for, and never stop.
+    ``packed`` modes have a main and a sub mode. ``stream`` says that setpoints must already flow
+    when the guided mode is asked for, and never stop.
     """
 
     name: str
     guided: int
-    mode_request: tuple[float, float]
     names: dict[int, str]
+    packed: bool = False
     stream: bool = False
 
     def mode_name(self, custom_mode: int) -> str:
         """The mode's name, its number where it has none here."""
         return self.names.get(custom_mode, str(custom_mode))
 
+    def mode_parameters(self, custom_mode: int) -> tuple[float, float]:
+        """param2 and param3 of MAV_CMD_DO_SET_MODE."""
+        if self.packed:
+            return custom_mode >> 16 & 0xFF, custom_mode >> 24
+        return custom_mode, 0
 
-ROVER = Dialect("ArduRover", 15, (15, 0), _ROVER)
-COPTER = Dialect("ArduCopter", 4, (4, 0), _COPTER)
-PX4 = Dialect("PX4", _PX4_OFFBOARD << 16, (_PX4_OFFBOARD, 0), _PX4, stream=True)
+
+ROVER = Dialect("ArduRover", 15, _ROVER)
+COPTER = Dialect("ArduCopter", 4, _COPTER)
+PX4 = Dialect("PX4", _PX4_OFFBOARD << 16, _PX4, packed=True, stream=True)
 
 
 DIALECTS = {"rover": ROVER, "copter": COPTER, "px4": PX4}

@@ -27,6 +27,7 @@ from dialtone_teleop.mavlink_messages import (
     setpoint,
     want_telemetry,
 )
+from dialtone_teleop.mavlink_modes import ModeRequest
 from dialtone_teleop.params import MavlinkParams
 
 NS_PER_S = 1_000_000_000
@@ -71,6 +72,7 @@ class Session:
         self.start_ns = 0
         self._setpoint_ns = 0
         self._stream_ns: int | None = None
+        self._mode_request: ModeRequest | None = None
 
     def link(self, now_ns: int) -> bool:
         """Whether the vehicle's heartbeat is young enough."""
@@ -107,12 +109,26 @@ class Session:
 
     def arm(self, wanted: bool) -> None:
         """Engage, or disarm and stay so. Ends what a pilot's mode change had latched."""
+        self._mode_request = None
         self._wanted = wanted
         self._lost = ""
         self._engaged = False
         self._acked.clear()
         self._tries = 0
         self._retry_ns = 0
+
+    def modes(self) -> tuple[str, ...]:
+        """Names of the modes that may be asked for; none before the vehicle spoke."""
+        return tuple(self.dialect.names.values()) if self.heard else ()
+
+    def ask_mode(self, name: str) -> None:
+        """Leave the vehicle to one of ``modes``: hands off then. The guided one is ``arm``'s."""
+        if name == self.dialect.mode_name(self.dialect.guided):
+            self.arm(True)
+            return
+        self._mode_request = ModeRequest(self.dialect, name, self._log)
+        if self._wanted:
+            self._lose("mode_changed")
 
     def is_vehicle(self, message: Any) -> bool:
         """Whether ``message`` comes from our autopilot; its first heartbeat makes it ours."""
@@ -148,6 +164,7 @@ class Session:
     def on_reboot(self) -> None:
         """The vehicle's own clock began anew: it has forgotten mode, arming and rates."""
         self._link = False
+        self._mode_request = None
         self._lose("" if self._params.auto_arm else "rebooted")
         self._log("warn", "the vehicle rebooted")
 
@@ -155,7 +172,9 @@ class Session:
         """COMMAND_ACK: half of a confirmation, or a refusal worth a line."""
         if message.command not in (_SET_MODE, _ARM):
             return
-        if message.result == mavlink.MAV_RESULT_ACCEPTED:
+        if self._mode_request is not None and message.command == _SET_MODE:
+            self._mode_request.on_ack(message.result)
+        elif message.result == mavlink.MAV_RESULT_ACCEPTED:
             self._acked.add(message.command)
             # The next request need not wait, but a heartbeat must have the time to show the last.
             self._retry_ns += _SHOWN_NS if self._answered() else -_RETRY_NS
@@ -177,6 +196,7 @@ class Session:
             self._link = False
             self._log("error", "link lost: no heartbeat from the vehicle; check cable and power")
         due += self._stream(now_ns)
+        due += self._ask_mode(now_ns)
         if self._link and self._trying() and now_ns >= self._retry_ns and self._streamed(now_ns):
             self._retry_ns = now_ns + _RETRY_NS
             self._tries += 1
@@ -229,6 +249,15 @@ class Session:
         self._setpoint_ns = now_ns
         return [self.setpoint(STOP, (now_ns - self.start_ns) // 1_000_000)]
 
+    def _ask_mode(self, now_ns: int) -> list[Any]:
+        request = self._mode_request
+        if request is None or not self._link:
+            return []
+        values = request.tick(self.custom_mode, now_ns)
+        if request.over:
+            self._mode_request = None
+        return [] if values is None else [self._command(_SET_MODE, *values)]
+
     def _streamed(self, now_ns: int) -> bool:
         """Whether enough has flowed for the mode to be granted."""
         if not (self.dialect.stream and self._wanted):
@@ -272,7 +301,8 @@ class Session:
         if _SET_MODE in self._acked:
             return [self._command(_ARM, 1)]
         flag = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED
-        return [self._command(_SET_MODE, flag, *self.dialect.mode_request)]
+        values = self.dialect.mode_parameters(self.dialect.guided)
+        return [self._command(_SET_MODE, flag, *values)]
 
     def _command(self, number: int, *values: float) -> Any:
         return command(self.target, number, *values)

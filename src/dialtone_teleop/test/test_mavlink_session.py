@@ -116,6 +116,72 @@ def test_a_pilot_who_takes_px4_out_of_offboard_ends_the_stream() -> None:
     assert named(said, "COMMAND_LONG") == []
 
 
+def engaged(autopilot: int = ARDUPILOT, guided: int = 15) -> Talk:
+    talk = Talk(autopilot)
+    talk.session.arm(True)
+    talk.heartbeat(0, guided, armed=True)
+    talk.ack(mavlink.MAV_CMD_DO_SET_MODE)
+    talk.ack(mavlink.MAV_CMD_COMPONENT_ARM_DISARM)
+    talk.heartbeat(10 * MS, guided, armed=True)
+    assert talk.session.reason(10 * MS) == ""
+    return talk
+
+
+def mode_requests(said: list[tuple[int, Any]]) -> list[tuple[float, float]]:
+    found = [message for _, message in named(said, "COMMAND_LONG")]
+    return [(m.param2, m.param3) for m in found if m.command == mavlink.MAV_CMD_DO_SET_MODE]
+
+
+@pytest.mark.parametrize(
+    ("autopilot", "guided", "name", "number", "request_"),
+    [
+        (ARDUPILOT, 15, "HOLD", 4, (4, 0)),
+        (PX4_ID, 6 << 16, "AUTO.LOITER", 4 << 16 | 3 << 24, (4, 3)),
+    ],
+)
+def test_a_mode_that_an_operator_chose_is_asked_for_until_it_is_granted_and_shown(
+    autopilot: int, guided: int, name: str, number: int, request_: tuple[int, int]
+) -> None:
+    talk = engaged(autopilot, guided)
+    assert name in talk.session.modes()
+    talk.session.ask_mode(name)
+    assert (talk.session.reason(20 * MS), talk.session.hands_off) == ("mode_changed", True)
+    assert mode_requests(talk.ticks(20, 1200)) == [request_] * 3
+    talk.heartbeat(1200 * MS, number, armed=True)
+    assert mode_requests(talk.ticks(1600, 1700)), "shown, but never granted"
+    talk.ack(mavlink.MAV_CMD_DO_SET_MODE)
+    said = talk.ticks(1700, 2900)
+    assert named(said, "COMMAND_LONG") == []
+    assert named(said, "SET_POSITION_TARGET_LOCAL_NED") == []
+    assert talk.said[-1] == ("info", f"mode {name}, as asked for: hands off until armed again")
+    talk.heartbeat(2900 * MS, number, armed=True)
+    guided_name = talk.session.dialect.mode_name(guided)
+    talk.session.ask_mode(guided_name)
+    talk.heartbeat(4000 * MS, number, armed=True)
+    assert mode_requests(talk.ticks(4000, 6000))[0] == talk.session.dialect.mode_parameters(guided)
+
+
+def test_a_mode_that_the_vehicle_refuses_is_not_asked_for_again() -> None:
+    talk = engaged()
+    talk.session.ask_mode("AUTO")
+    assert mode_requests(talk.ticks(20, 100)) == [(10, 0)]
+    denied = mavlink.MAV_RESULT_DENIED
+    command = mavlink.MAV_CMD_DO_SET_MODE
+    talk.session.on_ack(mavlink.MAVLink_command_ack_message(command, denied))
+    assert mode_requests(talk.ticks(100, 1500)) == []
+    assert talk.said[-1] == ("warn", "the vehicle refuses mode AUTO: MAV_RESULT_DENIED")
+
+
+def test_a_mode_that_never_comes_is_given_up_and_told() -> None:
+    talk = engaged()
+    talk.session.ask_mode("HOLD")
+    for second in range(8):
+        talk.heartbeat(second * NS_PER_S, 15, armed=True)
+        talk.ticks(second * 1000, second * 1000 + 1000)
+    assert ("warn", "the vehicle does not enter mode HOLD; given up") in talk.said
+    assert talk.session.hands_off, "whoever chose it wanted our hands off"
+
+
 def test_the_failsafe_parameters_are_read_and_a_bad_one_is_named_once() -> None:
     talk = Talk()
     asked = [m.param_id for m in talk.heartbeat(0) if m.get_type() == "PARAM_REQUEST_READ"]

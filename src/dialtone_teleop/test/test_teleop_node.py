@@ -176,6 +176,31 @@ def test_a_pilots_mode_change_is_not_fought(rig: Rig) -> None:
     until("guided again", lambda: rig.vehicle.mode == GUIDED)
 
 
+def test_an_operator_chooses_the_vehicles_mode_and_the_guided_one_takes_it_back(rig: Rig) -> None:
+    rig.desk.drive_for(0.3, 0.4)
+    assert "HOLD" in rig.ask("status")["modes"]
+    unknown = rig.ask("mode", mode="FLY", operator="ada/1")
+    assert (unknown["ok"], "no mode 'FLY'" in unknown["error"]) == (False, True)
+    assert rig.ask("lease.acquire", operator="eve/1", role="operator")["ok"]
+    assert "eve/1 holds the lease" in rig.ask("mode", mode="HOLD", operator="ada/1")["error"]
+    assert rig.vehicle.mode == GUIDED
+    assert rig.ask("mode", mode="HOLD", operator="eve/1")["asked"] == "HOLD"
+    until("it holds", lambda: rig.vehicle.mode == HOLD)
+    until("told", lambda: rig.ask("status")["mode"] == "HOLD")
+    assert rig.ask("lease.release", operator="eve/1")["ok"]
+    count = len(rig.vehicle.moving())
+    rig.desk.drive_for(0.3, 0.4)
+    assert len(rig.vehicle.moving()) == count
+    rig.desk.call("estop", True)
+    assert "e-stop is latched" in rig.ask("mode", mode="GUIDED", operator="ada/1")["error"]
+    rig.desk.call("estop", False)
+    assert rig.ask("mode", mode="GUIDED", operator="ada/1")["ok"]
+    until("ready again", lambda: rig.ask("status")["ready"])
+    rig.desk.drive_for(0.1, 0.0)
+    rig.desk.drive_for(0.3, 0.4)
+    assert len(rig.vehicle.moving()) > count
+
+
 def test_a_lost_link_stops_driving_and_its_return_resumes(rig: Rig) -> None:
     rig.vehicle.silent = True
     until("noticed", lambda: "link_lost" in rig.desk.state().get("reasons", ""))

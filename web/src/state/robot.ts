@@ -15,6 +15,8 @@ import { Telemetry } from "./telemetry";
 export interface TeleopStatus {
   armed: boolean;
   mode: string;
+  /** Modes that the vehicle may be asked for. */
+  modes: string[];
   estop: boolean;
   link: string;
   source: string;
@@ -192,6 +194,11 @@ export class Robot {
     return reply;
   }
 
+  /** Leave the vehicle to one of its modes; the guided one takes it back. */
+  setMode(mode: string): Promise<Reply> {
+    return this.teleop("mode", { mode, operator: this.operator }, 5000);
+  }
+
   /** Ask `dt.<robot>.srv.recorder.<verb>`. */
   async record(verb: string, body: object = {}): Promise<Reply> {
     const subject = serviceSubject(this.name, "recorder", verb);
@@ -294,6 +301,7 @@ function asStatus(reply: Reply): TeleopStatus {
   return {
     armed: armed === true,
     mode: text(mode),
+    modes: Array.isArray(reply["modes"]) ? reply["modes"].map(String) : [],
     // Anything but a clear "no" counts as stopped.
     estop: estop !== false,
     link: text(link),

@@ -10,6 +10,7 @@ import { estopButton } from "../widgets/estop";
 import { horizon, miniMap } from "../widgets/instruments";
 import { joystick } from "../widgets/joystick";
 import { leaseControl } from "../widgets/lease";
+import { keyed } from "../widgets/list";
 import { videoTile } from "../widgets/video";
 import { fixed, words } from "./format";
 
@@ -70,6 +71,7 @@ function controlCard(app: App): HTMLElement {
         fixed(robot().telemetry.odom()?.twist.twist.linear.x, 2), h("small", {}, " m/s")),
       speedLimit(app),
       armButton(app),
+      modeChoice(app),
     )),
     h(
       "p",
@@ -126,6 +128,27 @@ function armButton(app: App): HTMLElement {
     },
     () => (armed() ? "Disarm" : "Arm"),
   );
+}
+
+/** The vehicle's own modes. Choosing one takes the hands off; the guided one takes it back. */
+function modeChoice(app: App): HTMLElement {
+  const status = () => app.robot().status();
+  const choose = async (event: Event) => {
+    const choice = event.target as HTMLSelectElement;
+    const reply = await app.robot.peek().setMode(choice.value);
+    if (!reply.ok) app.say(reply.error ?? "The robot refused", "error");
+    choice.value = "";
+    choice.blur(); // its letters and arrows are for driving
+  };
+  const select = h("select", {
+    "data-testid": "mode-choice", "aria-label": "Mode of the vehicle",
+    hidden: () => !status()?.modes.length,
+    disabled: () => app.role === "viewer",
+    onchange: (event) => void choose(event),
+  });
+  const choices = () => ["", ...(status()?.modes ?? [])];
+  return keyed(select, choices, (mode) => mode, (mode) =>
+    h("option", { value: mode.peek() }, mode.peek() || "Mode …"));
 }
 
 function figure(label: string, value: Child, testid = ""): HTMLElement {

@@ -74,6 +74,17 @@ class WithAttitude(Protocol):
 
 
 @runtime_checkable
+class WithModes(Protocol):
+    """An actuator whose vehicle has modes that an operator may choose from."""
+
+    def modes(self) -> tuple[str, ...]:
+        """Their names; none before the vehicle told what it is."""
+
+    def set_mode(self, name: str) -> None:
+        """Ask the vehicle for one of them; ``state`` tells when it is there."""
+
+
+@runtime_checkable
 class WithTopics(Protocol):
     """An actuator with ROS topics of its own. ``attach`` is called once, before ``open``."""
 

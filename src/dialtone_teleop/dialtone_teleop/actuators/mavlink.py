@@ -115,6 +115,15 @@ class MavlinkActuator:
             self._session.arm(wanted)
             self._keep_talking()
 
+    def modes(self) -> tuple[str, ...]:
+        with self._lock:
+            return self._session.modes()
+
+    def set_mode(self, name: str) -> None:
+        with self._lock:
+            self._session.ask_mode(name)
+            self._keep_talking()
+
     def state(self, now_ns: int) -> VehicleState:
         with self._lock:
             session = self._session
