@@ -22,7 +22,7 @@ from dialtone_bridge.transports.base import Transport
 from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
-from dialtone_core.process import COMMANDS_FIRST, hurry
+from dialtone_core.process import COMMANDS_FIRST, hurry, share_heaps
 from dialtone_ros.runtime import run_async
 
 
@@ -117,6 +117,7 @@ def main() -> None:
     # A thread that drains a flood gives way to a command after 0.5 ms instead of Python's 5.
     sys.setswitchinterval(0.0005)
     hurry(COMMANDS_FIRST)
+    share_heaps()
     run_async("bridge", BridgeParams, _main)
 
 
