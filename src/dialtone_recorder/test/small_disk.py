@@ -68,7 +68,8 @@ def fills(folder: Path) -> dict[str, Any]:
     index_episode(session.folder)
     path = publish(session.folder)
     session.release()
-    return {**_facts(path), "left": sorted(each.name for each in folder.iterdir())}
+    left = sorted(each.name for each in folder.iterdir())
+    return {**_facts(path), "lost": session.lost, "left": left}
 
 
 def stays_full(folder: Path) -> dict[str, Any]:
