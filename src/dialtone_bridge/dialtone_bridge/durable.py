@@ -18,10 +18,11 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from dialtone_bridge.jetstream import NS_PER_S, JetStreamError, ask, ensure_stream
+from dialtone_bridge.jetstream import JetStreamError, ask, ensure_stream
 from dialtone_bridge.transports.base import Log
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_core.aio import end_if_cancelled, timeout
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
 from dialtone_core.natslink import flush_frames, publish_request

@@ -22,8 +22,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from dialtone_bridge.durable import CONSUMER, deliver_subject, stream_name
-from dialtone_bridge.jetstream import NS_PER_S, JetStreamError, bucket, ensure_stream
+from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
 from dialtone_core.aio import end_if_cancelled
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.natsaccess import PRESENCE, Permissions, new_seed, public_key, reads

@@ -13,9 +13,9 @@ import nats.errors
 import orjson
 from nats.aio.client import Client
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 
-NS_PER_S = 1_000_000_000
 _TIMEOUT_S = 3.0
 #: JSStreamNameExistErr: there is one, with other settings.
 _EXISTS = 10058

@@ -18,6 +18,7 @@ from dialtone_bridge.actions import ActionInfo, Feedback, News
 from dialtone_bridge.ros_json import from_json, to_json
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.routes import topic_path
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Lane
 from dialtone_ros.types import message_class
 
@@ -35,7 +36,6 @@ _REFUSED = {
     CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID: "no such goal",
     CancelGoal.Response.ERROR_GOAL_TERMINATED: "the goal has ended",
 }
-NS_PER_S = 1_000_000_000
 
 
 class RosActions:

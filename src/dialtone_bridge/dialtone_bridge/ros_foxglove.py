@@ -23,12 +23,12 @@ from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.transports.base import Inbound
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import ConfigError
 from dialtone_ros.qos import LATCHED
 from dialtone_ros.timers import steady_timer
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-NS_PER_S = 1_000_000_000
 
 
 class RosFoxglove:

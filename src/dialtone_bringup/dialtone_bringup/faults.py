@@ -20,8 +20,9 @@ from dialtone_bringup.faults_process import (
     teleop_killed,
 )
 from dialtone_bringup.fuzz import fuzz
-from dialtone_bringup.observer import AHEAD, BACK, NS_PER_S, Person, StallingProxy
+from dialtone_bringup.observer import AHEAD, BACK, Person, StallingProxy
 from dialtone_bringup.rig import Rig
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.natslink import NO_REPLAY, connect
 from dialtone_core.wire import command_subject
 

@@ -19,7 +19,8 @@ from typing import Any
 from pymavlink.dialects.v20 import common as mavlink
 
 from dialtone_bringup.linerig import Cable, Driver, LineRobot, line_robot
-from dialtone_bringup.observer import AHEAD, IN_FLIGHT_S, NS_PER_S, SPEED_MPS, Observer, Seen
+from dialtone_bringup.observer import AHEAD, IN_FLIGHT_S, SPEED_MPS, Observer, Seen
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 from dialtone_teleop.mavlink_signing import sign
 

@@ -25,9 +25,9 @@ import orjson
 from nats.aio.client import Client
 
 from dialtone_bringup.rig import until
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.wire import command_subject, service_subject
 
-NS_PER_S = 1_000_000_000
 #: A command may be on its way for so long when its right ends: ``max_delay_s`` of teleop, beyond
 #: which it is refused as stale.
 IN_FLIGHT_S = 0.5

@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import WireError
 
 ENCAPSULATION_BYTES = 4
-NS_PER_S = 1_000_000_000
 
 
 class CompressedImageView(NamedTuple):

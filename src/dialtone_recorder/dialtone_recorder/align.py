@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dialtone_core.clock import NS_PER_S
+
 Stamps = NDArray[np.int64]
 Floats = NDArray[np.float64]
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)

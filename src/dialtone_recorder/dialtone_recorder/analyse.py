@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from dialtone_core.cdr import read_stamp_ns
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import WireError
 from dialtone_recorder.gate import has_header
 from dialtone_recorder.intake import Intake
 from dialtone_recorder.stats import TopicStats
 
-NS_PER_S = 1_000_000_000
 #: A gap's length as a multiple of the topic's median one: the histogram's upper bounds.
 BOUNDS = (1.5, 2.5, 5.0, 20.0)
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from mcap.writer import CompressionType, Writer
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_recorder.intake import Intake
 from dialtone_recorder.manifest import (
     FORMAT,
@@ -28,7 +29,6 @@ from dialtone_recorder.staging import Staging
 from dialtone_recorder.stats import TopicStats
 from dialtone_recorder.topics import Topic
 
-NS_PER_S = 1_000_000_000
 LABELS = ("robot", "task", "instruction", "operator", "outcome", "tags")
 Advance = Callable[[int], None]
 

@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import yaml
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 
 FORMAT = "dialtone.episode/1"
 #: Suffix of a folder that is being written or waits for recovery.
 RECORDING = ".recording"
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from dialtone_core.cdr import read_compressed_image
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import WireError
-from dialtone_recorder.analyse import NS_PER_S, TopicReport
+from dialtone_recorder.analyse import TopicReport
 from dialtone_recorder.intake import Intake
 
 WIDTH = 1600

@@ -15,8 +15,8 @@ import av
 import orjson
 
 from dialtone_core import __version__
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
-from dialtone_recorder.align import NS_PER_S
 from dialtone_recorder.manifest import write_file
 from dialtone_recorder.mapping import Mapping
 from dialtone_recorder.table import Table

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_recorder.topics import Topic
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(slots=True)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError, WireError
-from dialtone_recorder.align import NS_PER_S, Match, Stamps, grid, match, rate_hz, sample
+from dialtone_recorder.align import Match, Stamps, grid, match, rate_hz, sample
 from dialtone_recorder.align import window as covered
 from dialtone_recorder.gather import Pictures, Series, gather
 from dialtone_recorder.mapping import Image, Mapping, Source

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from dialtone_core.cdr import ENCAPSULATION_BYTES, NS_PER_S
+from dialtone_core.cdr import ENCAPSULATION_BYTES
+from dialtone_core.clock import NS_PER_S
 
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _STAMP = struct.Struct("<iI")

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import Command
 from dialtone_teleop.params import LockParams, SourceParams
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(slots=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from dialtone_core.clock import Clock
+from dialtone_core.clock import NS_PER_S, Clock
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natslink import Handler
 from dialtone_teleop.engine import Engine
 from dialtone_teleop.lease import MAX_OPERATOR, Answer, Holder, LeaseEvent
 from dialtone_teleop.params import TeleopParams
 
-NS_PER_S = 1_000_000_000
 _WORDS = {
     "held": "{holder} holds the lease",
     "not_holder": "you do not hold the lease",

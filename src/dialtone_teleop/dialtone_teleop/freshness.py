@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import Command
 
-NS_PER_S = 1_000_000_000
 #: An offset is forgotten after one to two windows, each this long *and* this full: silence alone
 #: forgets nothing, or what was held back during a long outage would look fresh at its end.
 WINDOW_NS = 5 * NS_PER_S

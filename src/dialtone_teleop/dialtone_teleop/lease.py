@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-NS_PER_S = 1_000_000_000
+from dialtone_core.clock import NS_PER_S
+
 MAX_OPERATOR = 64
 
 EventName = Literal["acquired", "released", "expired", "forced"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from pymavlink.dialects.v20 import common as mavlink
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import STOP, Twist
 from dialtone_teleop import mavlink_failsafe
 from dialtone_teleop.mavlink_clock import TimeSync
@@ -30,7 +31,6 @@ from dialtone_teleop.mavlink_messages import (
 from dialtone_teleop.mavlink_modes import ModeRequest
 from dialtone_teleop.params import MavlinkParams
 
-NS_PER_S = 1_000_000_000
 _RETRY_NS = NS_PER_S // 2
 #: A heartbeat a second, and some: so long may a granted mode stay unseen.
 _SHOWN_NS = 3 * NS_PER_S // 2

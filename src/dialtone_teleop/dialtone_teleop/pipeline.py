@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import STOP, Attitude, Command, Twist
 from dialtone_teleop.actuators.base import VehicleState
-from dialtone_teleop.arbiter import NS_PER_S, Arbiter
+from dialtone_teleop.arbiter import Arbiter
 from dialtone_teleop.attitude import AttitudeLimits
 from dialtone_teleop.authority import Authority
 from dialtone_teleop.freshness import Freshness

@@ -14,10 +14,10 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import Applied, Attitude
 from dialtone_ros.qos import SENSOR
 
-_NS_PER_S = 1_000_000_000
 _KEYS = ("kind", "stamp_ns", "source", "operator", "seq", "latency_ms", "delay_ms", "thrust")
 _OK, _WARN = b"\0", b"\1"
 
@@ -95,7 +95,7 @@ def to_pose(wall_ns: int, attitude: Attitude) -> PoseStamped:
 
 def _stamp(message: Any, wall_ns: int, frame: str) -> None:
     header = message.header
-    header.stamp.sec, header.stamp.nanosec = divmod(wall_ns, _NS_PER_S)
+    header.stamp.sec, header.stamp.nanosec = divmod(wall_ns, NS_PER_S)
     header.frame_id = frame
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pymavlink.dialects.v20 import common as mavlink
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_teleop.mavlink_clock import TimeSync
 from dialtone_teleop.mavlink_dialect import COPTER, PX4, ROVER, Dialect
 from dialtone_teleop.mavlink_failsafe import DRIVES_ON
-from dialtone_teleop.mavlink_session import NS_PER_S, Session
+from dialtone_teleop.mavlink_session import Session
 from dialtone_teleop.params import MavlinkParams
 
 MS = 1_000_000

@@ -18,10 +18,9 @@ import orjson
 
 from dialtone_bridge.foxglove.channel import ServerChannel
 from dialtone_core.cdr import ENCAPSULATION_BYTES, align, byte_order, read_stamp_ns, read_string
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import WireError
 from dialtone_core.sample import Sample
-
-NS_PER_S = 1_000_000_000
 
 
 def _numbers(*names: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from dialtone_core.cli import console
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
-from dialtone_recorder.derive import NS_PER_S, cut
+from dialtone_recorder.derive import cut
 from dialtone_recorder.derive import merge as merge_all
 from dialtone_recorder.intake import Intake
 from dialtone_recorder.progress import progress
