@@ -59,6 +59,8 @@ class FlowReport:
     type: str
     route: Route
     subscribed: bool
+    wanted: frozenset[str]
+    """Transports that want it now."""
     stats: FlowStats
     sinks: dict[str, SinkStats]
 
@@ -96,9 +98,10 @@ class Flow:
 
     def report(self) -> FlowReport:
         sinks = {name: sink.stats() for name, sink in dict(self.sinks).items()}
-        subscribed = self._subscription is not None
+        topic, subscribed = self.topic, self._subscription is not None
+        wanted = frozenset(self._wanted)
         return FlowReport(
-            self.topic.name, self.topic.type, self.topic.route, subscribed, self.stats, sinks
+            topic.name, topic.type, topic.route, subscribed, wanted, self.stats, sinks
         )
 
     def _want_later(self, name: str, wanted: bool) -> None:
@@ -148,7 +151,7 @@ class Flow:
             self._last = None
 
     def _on_burst(self, burst: list[Sample]) -> None:
-        self.stats.count(burst)
+        self.stats.count(burst, time.monotonic_ns())
         if self._capped:
             burst = self._thin(burst)
             if not burst:

@@ -41,7 +41,7 @@ class Bridge:
             commands=params.command_topics,
             namespace=namespace,
         )
-        inbound = RosInbound(node, table, params.read_only)
+        inbound = self._inbound = RosInbound(node, table, params.read_only)
         self._transports: list[Transport] = []
         self._source = RosSource(node, params.discovery_period_s)
         self._services = RosServices(node, params.allow_services, self._source.post)
@@ -63,7 +63,9 @@ class Bridge:
             await transport.open()
         if self._nats is not None:
             await self._nats.serve(self._exchange)
-        ros_reports.add_to(self._node, self._robot, self._transports, self._exchange)
+        ros_reports.add_to(
+            self._node, self._robot, self._transports, self._exchange, self._inbound
+        )
         if self._foxglove is not None:
             self._foxglove.start()
         self._source.start(self._exchange, self._offer_services)

@@ -14,8 +14,8 @@ from dialtone_bridge.ros_actions import RosActions
 from dialtone_bridge.ros_params import RosParameters
 from dialtone_bridge.ros_requests import RosRequests
 from dialtone_bridge.ros_services import RosServices
+from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
-from dialtone_bridge.transports.base import Inbound
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import TaskGroup
 
@@ -27,7 +27,7 @@ class RosNats:
         self,
         node: Node,
         params: BridgeParams,
-        inbound: Inbound,
+        inbound: RosInbound,
         source: RosSource,
         ros_services: RosServices,
     ) -> None:
@@ -42,6 +42,7 @@ class RosNats:
             ),
         )
         self.transport = NatsTransport(settings, inbound, node.get_logger())
+        self._inbound = inbound
         self._calls = self.transport.calls
         self._writable = not params.read_only
         self._services = ros_services
@@ -60,7 +61,7 @@ class RosNats:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer requests, once the transport is open."""
-        await self._calls.serve(services.PACKAGE, services.handlers(exchange))
+        await self._calls.serve(services.PACKAGE, services.handlers(exchange, self._inbound))
         if self._writable:
             await self._calls.serve_calls(self._services.call_json)
         verbs = services.parameter_handlers(self._parameters, self._writable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from rclpy.node import Node
 
@@ -11,16 +12,33 @@ from dialtone_bridge.transports.base import Transport
 from dialtone_ros.diagnostics import Diagnostics, Level, Report
 
 
-def add_to(node: Node, robot: str, transports: Sequence[Transport], exchange: Exchange) -> None:
-    """Report each transport by its name, and the topics, once a second."""
+class Inbound(Protocol):
+    """Counts what clients published."""
+
+    def measure(self) -> None: ...
+
+
+def add_to(
+    node: Node,
+    robot: str,
+    transports: Sequence[Transport],
+    exchange: Exchange,
+    inbound: Inbound,
+) -> None:
+    """Report each transport by its name, and the topics, once a second; take all rates then."""
     diagnostics = Diagnostics(node, hardware_id=robot)
     for transport in transports:
         diagnostics.add(transport.name, _health_of(transport))
-    diagnostics.add("topics", lambda: _topics(exchange))
+
+    def topics() -> Report:
+        exchange.measure()
+        inbound.measure()
+        return _topics(exchange)
+
+    diagnostics.add("topics", topics)
 
 
 def _topics(exchange: Exchange) -> Report:
-    exchange.measure()
     rows = exchange.reports()
     dropped = {row.topic: sum(sink.dropped for sink in row.sinks.values()) for row in rows}
     values = {

@@ -16,17 +16,18 @@ from rclpy.serialization import deserialize_message
 
 from dialtone_bridge.ros_json import parse
 from dialtone_bridge.routes import RouteTable
+from dialtone_bridge.stats import FlowStats
 from dialtone_core.cdr import ENCAPSULATION_BYTES, byte_order
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.errors import WireError
 from dialtone_core.naming import normalize_type
 from dialtone_core.wire import decode_velocity
 from dialtone_ros.types import message_class
 
-TWIST = "geometry_msgs/msg/Twist"
+TWIST, STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _QOS = QoSProfile(depth=10)
-NS_PER_S = 1_000_000_000
 #: A publisher takes what no reader has acknowledged yet with it.
 _LINGER_S = 1.0
 
@@ -39,7 +40,7 @@ class RosInbound:
         self._table = table
         self._read_only = read_only
         self._publishers: dict[tuple[str, str, object], Publisher] = {}
-        self.published = 0
+        self._flows: dict[tuple[str, str], FlowStats] = {}
         # Made now: the first command of a drive should not wait for discovery.
         self._stamped = node.create_publisher(TwistStamped, "cmd_vel/nats", _QOS)
 
@@ -56,7 +57,7 @@ class RosInbound:
         message.header.frame_id = envelope.to_frame_id()
         _fill(message.twist, twist)
         self._stamped.publish(message)
-        self.published += 1
+        self._count(self._stamped.topic_name, STAMPED)
 
     def message(
         self, path: str, type_name: str, encoding: str, payload: bytes, client: object = None
@@ -70,8 +71,26 @@ class RosInbound:
             _fill(made, _twist(encoding, payload))
         else:
             made = _decode(type_name, encoding, payload)
-        self._publisher(path, type_name, client).publish(made)
-        self.published += 1
+        publisher = self._publisher(path, type_name, client)
+        publisher.publish(made)
+        self._count(publisher.topic_name, type_name)
+
+    def reports(self) -> list[tuple[str, str, FlowStats]]:
+        """What clients published: topic, type and figures, by topic. From any thread."""
+        flows = dict(self._flows)
+        return [(*key, flows[key]) for key in sorted(flows)]
+
+    def measure(self) -> None:
+        """Take the rates since the last call; once a second or slower. From any thread."""
+        now_ns = time.monotonic_ns()
+        for stats in list(self._flows.values()):
+            stats.measure(now_ns)
+
+    def _count(self, topic: str, type_name: str) -> None:
+        key = (topic, type_name)
+        if key not in self._flows:
+            self._flows[key] = FlowStats()
+        self._flows[key].add(1, 0, time.monotonic_ns())
 
     def left(self, client: object) -> None:
         """Close its publishers, once what they sent last has had time to arrive."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from dialtone_bridge.exchange import Exchange, FlowReport
+from dialtone_bridge.stats import FlowStats
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.natslink import Handler
 
@@ -22,8 +24,15 @@ class Parameters(Protocol):
     async def set(self, parameters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
 
 
+class Commands(Protocol):
+    """What clients published on the robot's topics."""
+
+    def reports(self) -> list[tuple[str, str, FlowStats]]:
+        """Topic, type and figures, by topic."""
+
+
 def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
-    """One flow as JSON; ``age_s`` since the last message (wall clock), null where none came."""
+    """One flow as JSON at monotonic ``now_ns``; ``age_s`` is null where no message came yet."""
     route, stats = report.route, report.stats
     return {
         "topic": report.topic,
@@ -34,6 +43,7 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
         "delivery": route.policy.kind,
         "max_messages": route.policy.max_messages,
         "max_bytes": route.policy.max_bytes,
+        "max_age_s": route.policy.max_age_ns / NS_PER_S,
         "max_rate_hz": route.max_rate_hz,
         "latched": route.latched,
         "durable": route.durable,
@@ -43,9 +53,10 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
         "rate_hz": round(stats.rate_hz, 2),
         "bytes_per_s": round(stats.bytes_per_s),
         "skipped": stats.skipped,
-        "age_s": round((now_ns - stats.last_ns) / 1e9, 3) if stats.last_ns else None,
+        "age_s": stats.age_s(now_ns),
         "transports": {
             name: {
+                "wanted": name in report.wanted,
                 "sent": sink.sent,
                 "dropped": sink.dropped,
                 "waiting": sink.waiting,
@@ -56,12 +67,26 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
     }
 
 
-def handlers(exchange: Exchange) -> dict[str, Handler]:
-    """The verbs, for ``natslink.serve``."""
+def command_row(topic: str, type_name: str, stats: FlowStats, now_ns: int) -> dict[str, Any]:
+    """What clients published on one topic, as JSON; like ``row``."""
+    return {
+        "topic": topic,
+        "type": type_name,
+        "messages": stats.messages,
+        "rate_hz": round(stats.rate_hz, 2),
+        "age_s": stats.age_s(now_ns),
+    }
+
+
+def handlers(exchange: Exchange, commands: Commands) -> dict[str, Handler]:
+    """The verbs, for ``natslink.serve``; ``commands`` counts what clients published."""
 
     async def routes(_: dict[str, Any]) -> dict[str, Any]:
-        now_ns = time.time_ns()
-        return {"routes": [row(report, now_ns) for report in exchange.reports()]}
+        now_ns = time.monotonic_ns()
+        return {
+            "routes": [row(report, now_ns) for report in exchange.reports()],
+            "commands": [command_row(*each, now_ns) for each in commands.reports()],
+        }
 
     return {"routes": routes}
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.sample import Sample
-
-NS_PER_S = 1_000_000_000
 
 
 class RateCap:
@@ -35,7 +34,10 @@ class RateCap:
 
 @dataclass
 class FlowStats:
-    """Counts of one topic since it was found; ``skipped`` fell to its rate cap."""
+    """Counts of one topic since it was found; ``skipped`` fell to its rate cap.
+
+    All moments are those of the monotonic clock, so that a stepped wall clock changes no age.
+    """
 
     messages: int = 0
     bytes: int = 0
@@ -45,14 +47,22 @@ class FlowStats:
     bytes_per_s: float = 0.0
     _mark: tuple[int, int, int] = (0, 0, 0)
 
-    def count(self, burst: Sequence[Sample]) -> None:
-        """These messages came, one or more."""
-        self.messages += len(burst)
-        self.bytes += sum([len(each.payload) for each in burst])
-        self.last_ns = burst[-1].receive_ns
+    def count(self, burst: Sequence[Sample], now_ns: int) -> None:
+        """These messages came just now."""
+        self.add(len(burst), sum([len(each.payload) for each in burst]), now_ns)
+
+    def add(self, messages: int, size: int, now_ns: int) -> None:
+        """So many messages of ``size`` bytes together came just now."""
+        self.messages += messages
+        self.bytes += size
+        self.last_ns = now_ns
+
+    def age_s(self, now_ns: int) -> float | None:
+        """Seconds since the last message, ``None`` where none came."""
+        return round((now_ns - self.last_ns) / NS_PER_S, 3) if self.last_ns else None
 
     def measure(self, now_ns: int) -> float:
-        """Messages a second since the last call (monotonic ``now_ns``)."""
+        """Messages a second since the last call."""
         at_ns, messages, size = self._mark
         if at_ns and now_ns > at_ns:
             self.rate_hz = (self.messages - messages) * NS_PER_S / (now_ns - at_ns)
@@ -74,3 +84,29 @@ class Refusals:
 
     def total(self) -> int:
         return sum(self.by_reason.values())
+
+
+class Denials:
+    """What a server does not let us do, in its words; ``last`` are the newest."""
+
+    _MOST = 4
+    _RECENT_S = 15.0
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.last = ""
+        self._last_s = float("-inf")
+        self._said: set[str] = set()
+
+    def count(self, words: str, now_s: float) -> bool:
+        """Whether these words are to be said: new ones, and not endlessly many."""
+        self.total += 1
+        self.last, self._last_s = words, now_s
+        if words in self._said or len(self._said) >= self._MOST:
+            return False
+        self._said.add(words)
+        return True
+
+    def recent(self, now_s: float) -> bool:
+        """Whether it happens still."""
+        return now_s - self._last_s < self._RECENT_S

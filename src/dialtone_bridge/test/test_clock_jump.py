@@ -6,20 +6,23 @@ import time
 
 import pytest
 
-from dialtone_bridge.stats import NS_PER_S, FlowStats, RateCap
+from dialtone_bridge.stats import FlowStats, RateCap
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.sample import Sample
 
 
 @pytest.mark.parametrize("step_s", [-86_400, 86_400])
-def test_ages_after_a_step_mend_with_the_next_message(step_s: int) -> None:
+def test_a_stepped_wall_clock_changes_no_rate_and_no_age(step_s: int) -> None:
     stats = FlowStats()
-    wall_ns = 1_700_000_000 * NS_PER_S
-    stats.measure(NS_PER_S)
+    wall_ns, now_ns = 1_700_000_000 * NS_PER_S, 7 * NS_PER_S
+    stats.measure(now_ns)
     for number in range(20):
+        now_ns += NS_PER_S // 10
         wall_ns += NS_PER_S // 10 + (step_s * NS_PER_S if number == 10 else 0)
-        stats.count([Sample("/t", "std_msgs/msg/String", "cdr", b"x", wall_ns, wall_ns, number)])
-    assert stats.measure(3 * NS_PER_S) == pytest.approx(10.0)
-    assert wall_ns - stats.last_ns == 0
+        burst = [Sample("/t", "std_msgs/msg/String", "cdr", b"x", wall_ns, wall_ns, number)]
+        stats.count(burst, now_ns)
+    assert stats.measure(now_ns) == pytest.approx(10.0)
+    assert stats.age_s(now_ns + NS_PER_S // 2) == 0.5
 
 
 def test_a_cap_goes_on_after_a_gap_of_a_day() -> None:
