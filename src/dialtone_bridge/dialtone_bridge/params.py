@@ -34,6 +34,9 @@ class RouteParams:
                               unit="messages", minimum=0, maximum=1_000_000)  # fmt: skip
     max_bytes: int = param(0, "bound of the queue; 0 is the built-in one",
                            unit="bytes", minimum=0, maximum=1 << 30)  # fmt: skip
+    max_age_s: float = param(0.0, "what waited longer for a slow sink gives way to what is newer; "
+                             "0 is the built-in one", unit="s", minimum=0,
+                             maximum=86_400)  # fmt: skip
     priority: str = param("auto", "who goes first when a sink is slow", choices=_PRIORITIES)
     reliability: str = param("auto", "QoS; auto follows the publishers", choices=_RELIABILITY)
     durability: str = param("auto", "QoS; auto follows the publishers", choices=_DURABILITY)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dialtone_bridge.params import RouteParams
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Policy, Priority
 from dialtone_core.errors import ConfigError
 
@@ -38,6 +39,11 @@ EVENT_TYPES = frozenset(
 )
 QUEUE = Policy("queue", 4096, 16 * MIB)
 BULK_QUEUE = Policy("queue", 64, 32 * MIB)
+#: What must not be lost waits here while the robot's own server starts again.
+DURABLE_QUEUE = Policy("queue", 65_536, 64 * MIB)
+#: What waited longer has no worth to somebody who looks: after a stall the picture is current at
+#: once, and no flood of old ones comes first.
+MAX_AGE_S = {Priority.BULK: 1.0, Priority.TELEMETRY: 5.0}
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Route:
 
     def as_latched(self) -> Route:
         """The same for a topic whose publishers latch (transient local)."""
-        return replace(self, latched=True)
+        return replace(self, latched=True, policy=replace(self.policy, max_age_ns=0))
 
 
 def topic_path(topic: str, namespace: str) -> str:
@@ -142,20 +148,13 @@ class _Entry:
 
 
 def _resolve(label: str, asked: RouteParams, type_name: str) -> Route:
-    bulk = type_name in BULK_TYPES
-    base = BULK_QUEUE if bulk else QUEUE
-    kind = "queue" if asked.delivery == "auto" else asked.delivery
-    policy = Policy(
-        "latest" if kind == "latest" else "queue",
-        asked.max_messages or base.max_messages,
-        asked.max_bytes or base.max_bytes,
-    )
+    priority = _priority(asked.priority, type_name)
     return Route(
         label,
         _encoding(asked.encoding, type_name),
         asked.max_rate_hz,
-        policy,
-        _priority(asked.priority, type_name),
+        _policy(asked, type_name, priority),
+        priority,
         asked.reliability,
         asked.durability,
         asked.latched,
@@ -163,6 +162,22 @@ def _resolve(label: str, asked: RouteParams, type_name: str) -> Route:
         asked.durable,
         asked.oversize,
         frozenset(asked.transports),
+    )
+
+
+def _policy(asked: RouteParams, type_name: str, priority: Priority) -> Policy:
+    """The bounds of a lane: those asked for, else the built-in ones. What must arrive, or is true
+    until something newer comes, never grows too old."""
+    base = BULK_QUEUE if type_name in BULK_TYPES else QUEUE
+    if asked.durable:
+        base = DURABLE_QUEUE
+    lasting = asked.durable or asked.latched
+    max_age_s = 0.0 if lasting else asked.max_age_s or MAX_AGE_S.get(priority, 0.0)
+    return Policy(
+        "latest" if asked.delivery == "latest" else "queue",
+        asked.max_messages or base.max_messages,
+        asked.max_bytes or base.max_bytes,
+        round(max_age_s * NS_PER_S),
     )
 
 

@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 
 from dialtone_bridge.clients.foxglove_client import SUBPROTOCOL, open_client
 from dialtone_bridge.params import RouteParams
+from dialtone_core.clock import FakeClock
 from dialtone_core.sample import Sample
 
 
@@ -64,9 +65,13 @@ async def test_what_grew_old_in_a_stall_is_not_sent_any_more_and_counts_as_dropp
         await viewer.subscribe(topic)
         channel = line.transport._sinks[topic].channel
         await until(lambda: channel.subscribers)
-        now_ns = time.monotonic_ns()
-        for payload, age_s in ((b"old", limit_s + 0.1), (b"young", limit_s - 0.5), (b"new", 0)):
-            channel.subscribers[0].put([(payload, 1)], now_ns - round(age_s * 1e9))
+        clock = FakeClock(1)
+        channel.subscribers[0].lane._outbox._now_ns = clock.monotonic_ns
+        line.feed.emit(topic, b"old")  # the loop has no turn until the third is there
+        clock.advance(0.6)
+        line.feed.emit(topic, b"young")
+        clock.advance(limit_s - 0.5)
+        line.feed.emit(topic, b"new")
         assert [(await viewer.receive()).payload for _ in range(2)] == [b"young", b"new"]
         sink = line.exchange.reports()[0].sinks["foxglove"]
         assert (sink.sent, sink.dropped) == (2, 1)
@@ -80,8 +85,13 @@ async def test_events_never_grow_too_old() -> None:
         await viewer.subscribe("/rosout")
         channel = line.transport._sinks["/rosout"].channel
         await until(lambda: channel.subscribers)
-        channel.subscribers[0].put([(b"it began", 1)], time.monotonic_ns() - 10**12)
+        clock = FakeClock(1)
+        channel.subscribers[0].lane._outbox._now_ns = clock.monotonic_ns
+        line.feed.emit("/rosout", b"it began")
+        line.feed.emit("/rosout", b"it went on")
+        clock.advance(1000)
         assert (await viewer.receive()).payload == b"it began"
+        assert (await viewer.receive()).payload == b"it went on"
 
 
 async def test_a_cap_thins_its_topic_by_when_each_message_came_and_no_other_topic() -> None:

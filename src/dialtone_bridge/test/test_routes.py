@@ -10,11 +10,11 @@ from dialtone_bridge.params import RouteParams
 from dialtone_bridge.qos import Offer, plan
 from dialtone_bridge.routes import RouteTable, topic_path
 from dialtone_bridge.stats import FlowStats, RateCap, Refusals
+from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Policy, Priority
 from dialtone_core.errors import ConfigError
 from dialtone_core.sample import Sample
 
-NS_PER_S = 1_000_000_000
 IMAGE = "sensor_msgs/msg/CompressedImage"
 
 
@@ -81,14 +81,34 @@ def test_a_pattern_that_is_none_names_its_parameter() -> None:
 def test_bounds_and_delivery_of_an_entry_reach_its_policy() -> None:
     routes = table(
         slow=RouteParams(topic="slow", delivery="latest", priority="command"),
-        deep=RouteParams(topic="deep", max_messages=7, max_bytes=900),
+        deep=RouteParams(topic="deep", max_messages=7, max_bytes=900, max_age_s=0.5),
     )
     slow = routes.route("/slow", "std_msgs/msg/String")
     deep = routes.route("/deep", "std_msgs/msg/String")
     assert slow is not None
     assert deep is not None
     assert (slow.policy.kind, slow.priority) == ("latest", Priority.COMMAND)
-    assert deep.policy == Policy("queue", 7, 900)
+    assert deep.policy == Policy("queue", 7, 900, NS_PER_S // 2)
+
+
+def test_pictures_grow_old_in_a_second_and_what_must_arrive_never() -> None:
+    routes = table(
+        kept=RouteParams(topic="kept", durable=True),
+        stays=RouteParams(topic="stays", latched=True, max_age_s=1.0),
+    )
+
+    def age_s(topic: str, type_name: str = "std_msgs/msg/String") -> float:
+        route = routes.route(topic, type_name)
+        assert route is not None
+        return route.policy.max_age_ns / NS_PER_S
+
+    assert age_s("/picture", "sensor_msgs/msg/Image") == 1.0
+    assert age_s("/chatter") == 5.0
+    assert age_s("/rosout", "rcl_interfaces/msg/Log") == 0.0
+    assert (age_s("/kept"), age_s("/stays")) == (0.0, 0.0)
+    latched = routes.route("/map", "nav_msgs/msg/OccupancyGrid")
+    assert latched is not None
+    assert latched.as_latched().policy.max_age_ns == 0
 
 
 @given(hz=st.integers(1, 60), cap=st.integers(1, 60))
@@ -110,7 +130,7 @@ def test_rates_are_measured_between_two_looks() -> None:
     stats.measure(NS_PER_S)
     sample = Sample("/a", "std_msgs/msg/String", "cdr", bytes(100), 1, 2)
     for _ in range(10):
-        stats.count([sample] * 3)
+        stats.count([sample] * 3, 2)
     assert (stats.messages, stats.bytes, stats.last_ns) == (30, 3000, 2)
     assert stats.measure(2 * NS_PER_S) == 30
     assert stats.measure(3 * NS_PER_S) == 0

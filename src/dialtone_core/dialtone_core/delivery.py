@@ -2,15 +2,16 @@
 
 The producer (an rclpy executor thread) appends and wakes the loop **once per burst**: a
 ``call_soon_threadsafe`` costs a pipe write, so one a message would dominate at 10,000 msg/s.
-Every lane is bounded in messages and bytes, has a stated policy, and counts what it drops.
+Every lane is bounded in messages, bytes and age, has a stated policy, and counts what it drops.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, Literal, TypeVar
@@ -32,16 +33,19 @@ class Policy:
     """How a lane behaves when its reader is slower than its writer.
 
     ``latest`` keeps the newest item only; ``queue`` keeps up to ``max_messages`` and
-    ``max_bytes`` and drops the oldest.
+    ``max_bytes`` and drops the oldest. What waited longer than ``max_age_ns`` (0: no matter how
+    long) gives way to what is newer, so that no flood of old items follows a stall; the newest
+    item of a lane never does, for a topic may be silent for hours.
     """
 
     kind: Literal["latest", "queue"] = "queue"
     max_messages: int = 1024
     max_bytes: int = 16 * 1024 * 1024
+    max_age_ns: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_messages < 1 or self.max_bytes < 1:
-            raise ValueError("a lane holds at least one message and one byte")
+        if self.max_messages < 1 or self.max_bytes < 1 or self.max_age_ns < 0:
+            raise ValueError("a lane holds at least one message and one byte, of no negative age")
 
 
 LATEST = Policy("latest", 1)
@@ -57,7 +61,8 @@ class Lane(Generic[T]):
         self.delivered = 0
         self.dropped = 0
         self.dropped_bytes = 0
-        self._items: deque[tuple[T, int]] = deque()
+        #: Item, its bytes, monotonic ns when it was put.
+        self._items: deque[tuple[T, int, int]] = deque()
         self._bytes = 0
         self._queued = False
         self._closed = False
@@ -77,10 +82,11 @@ class Lane(Generic[T]):
     def put_all(self, items: Sequence[tuple[T, int]]) -> None:
         """Append items with their sizes in bytes, as ``put`` does, and wake the reader once."""
         added = sum([size for _, size in items])
+        now_ns = self._outbox._now_ns()
         with self._outbox._lock:
             if self._closed:
                 return
-            self._items.extend(items)
+            self._items.extend([(item, size, now_ns) for item, size in items])
             self._bytes += added
             self._outbox._bytes += added
             limit = 1 if self.policy.kind == "latest" else self.policy.max_messages
@@ -93,18 +99,23 @@ class Lane(Generic[T]):
             self._outbox._wake()
 
     def _drop_oldest(self) -> None:
-        _, size = self._items.popleft()
+        _, size, _ = self._items.popleft()
         self._bytes -= size
         self._outbox._bytes -= size
         self.dropped += 1
         self.dropped_bytes += size
 
-    def _take(self) -> T:
-        item, size = self._items.popleft()
+    def _drop_stale(self, now_ns: int) -> None:
+        items, limit_ns = self._items, self.policy.max_age_ns
+        while limit_ns and len(items) > 1 and now_ns - items[0][2] > limit_ns:
+            self._drop_oldest()
+
+    def _take(self) -> tuple[T, int]:
+        item, size, _ = self._items.popleft()
         self._bytes -= size
         self._outbox._bytes -= size
         self.delivered += 1
-        return item
+        return item, size
 
 
 class Outbox(Generic[T]):
@@ -112,11 +123,14 @@ class Outbox(Generic[T]):
 
     ``bind`` once from the loop that will read; then ``await wait()`` and serve ``drain()``.
     Beyond ``max_bytes`` in all lanes together the lane that holds most of them drops its oldest,
-    so that a big topic never costs a small one its messages.
+    so that a big topic never costs a small one its messages. ``now_ns`` is a monotonic clock.
     """
 
-    def __init__(self, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, max_bytes: int | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._max_bytes = max_bytes
+        self._now_ns = now_ns
         self._bytes = 0
         self._lanes: list[Lane[T]] = []
         # Lanes that hold something, by priority; a lane among a thousand is found at once.
@@ -173,16 +187,19 @@ class Outbox(Generic[T]):
         signalled when items remain, so the next ``wait`` returns at once.
         """
         found: list[tuple[Lane[T], T]] = []
+        now_ns, taken = self._now_ns(), 0
         with self._lock:
-            least = -1 if max_bytes is None else self._bytes - max_bytes
-            while len(found) < max_items and self._bytes >= least:
+            while len(found) < max_items and (max_bytes is None or taken <= max_bytes):
                 lane = self._next_lane()
                 if lane is None:
                     self._signalled = False
                     if self._event is not None:
                         self._event.clear()
                     break
-                found.append((lane, lane._take()))
+                lane._drop_stale(now_ns)
+                item, size = lane._take()
+                taken += size
+                found.append((lane, item))
         return found
 
     def _next_lane(self) -> Lane[T] | None:

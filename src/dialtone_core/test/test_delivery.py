@@ -127,6 +127,34 @@ def test_a_lane_without_room_is_refused() -> None:
         Policy("queue", 0)
 
 
+@given(st.lists(st.integers(0, 40)), st.integers(1, 100), st.integers(0, 200))
+def test_what_waited_too_long_gives_way_to_what_is_newer_and_counts(
+    gaps: list[int], max_age_ns: int, stall_ns: int
+) -> None:
+    now_ns = 1_000
+    outbox: Outbox[int] = Outbox(now_ns=lambda: now_ns)
+    lane = outbox.open_lane("pictures", Policy("queue", 1000, 1000, max_age_ns))
+    for gap_ns in gaps:
+        now_ns += gap_ns
+        lane.put(now_ns, 1)
+    newest_ns = now_ns
+    now_ns += stall_ns
+    kept = [item for _, item in _drained(outbox)]
+    assert all(now_ns - put_ns <= max_age_ns or put_ns == newest_ns for put_ns in kept)
+    assert bool(kept) == bool(gaps)  # the newest always goes
+    assert lane.dropped + lane.delivered == len(gaps)
+    assert lane.waiting_bytes == 0
+
+
+def test_without_an_age_nothing_grows_too_old() -> None:
+    now_ns = 0
+    outbox: Outbox[int] = Outbox(now_ns=lambda: now_ns)
+    lane = outbox.open_lane("events")
+    lane.put_all([(1, 1), (2, 1)])
+    now_ns += 10**18
+    assert [item for _, item in _drained(outbox)] == [1, 2]
+
+
 def test_beyond_the_bound_of_all_lanes_the_biggest_pays() -> None:
     outbox: Outbox[int] = Outbox(max_bytes=1000)
     small, big = outbox.open_lane("small"), outbox.open_lane("big")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,15 +62,14 @@ class ServerChannel:
 
     def put(self, burst: Sequence[Message]) -> None:
         """To every subscriber's own lane. What is latched waits for those to come."""
-        now_ns = time.monotonic_ns()
         if self._latched:
             with self._lock:
                 self._last = burst[-1]
                 for each in self.subscribers:
-                    each.put(burst, now_ns)
+                    each.put(burst)
             return
         for each in self.subscribers:
-            each.put(burst, now_ns)
+            each.put(burst)
 
     def join(self, session: Session, subscription: int) -> None:
         """A client subscribed; it alone gets what is latched."""
@@ -79,12 +77,12 @@ class ServerChannel:
         with self._lock:
             first = not self.subscribers
             if self._last is not None and self._replay is None:
-                made.put([self._last], time.monotonic_ns())
+                made.put([self._last])
             self.subscribers = (*self.subscribers, made)
         if first:
             self.on_wanted(True)
         elif self._latched and self._replay is not None:
-            self._replay(lambda burst: made.put(burst, time.monotonic_ns()))
+            self._replay(made.put)
 
     def leave(self, session: Session, subscription: Subscription) -> None:
         with self._lock:
@@ -92,7 +90,7 @@ class ServerChannel:
             was = len(self.subscribers)
             self.subscribers = kept
             sent, dropped = self._gone
-            self._gone = (sent + subscription.sent(), dropped + subscription.dropped())
+            self._gone = (sent + subscription.lane.delivered, dropped + subscription.lane.dropped)
         session.close_lane(subscription)
         if was and not kept:
             self.on_wanted(False)
@@ -103,10 +101,10 @@ class ServerChannel:
             self._last = None
 
     def sent(self) -> int:
-        return self._gone[0] + sum(each.sent() for each in self.subscribers)
+        return self._gone[0] + sum(each.lane.delivered for each in self.subscribers)
 
     def dropped(self) -> int:
-        return self._gone[1] + sum(each.dropped() for each in self.subscribers)
+        return self._gone[1] + sum(each.lane.dropped for each in self.subscribers)
 
     def waiting(self) -> int:
         return sum(len(each.lane) for each in self.subscribers)

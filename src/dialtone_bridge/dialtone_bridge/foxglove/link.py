@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,13 +23,13 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from dialtone_bridge.foxglove.messages import SUBPROTOCOLS
+from dialtone_core.aio import bound_send_buffer
 
 #: What a client may send at once; the largest sensible message of a person's tool.
 _MAX_MESSAGE = 16 * 1024 * 1024
 #: Beyond this a client's data waits in its lanes, where bounds and fairness hold, and not in
 #: buffers where it only grows stale.
 _AHEAD_BYTES = 256 * 1024
-_SOCKET_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._transport.set_write_buffer_limits(high=_AHEAD_BYTES)
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        bound_send_buffer(transport)
         self.peer = str((transport.get_extra_info("peername") or ("?",))[0])
         self.heard_s = asyncio.get_running_loop().time()
         self.writable.set()

@@ -8,7 +8,6 @@ pictures first, is told which topic lost how many, and costs nobody else a messa
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,16 +23,12 @@ from dialtone_core.errors import WireError
 
 #: Payload, and its log time in ns.
 Message = tuple[bytes, int]
-#: Subscription id (``_FRAME``: a whole frame), bytes, log time in ns, monotonic ns when put.
-Item = tuple[int, bytes, int, int]
+#: Subscription id (``_FRAME``: a whole frame), bytes, log time in ns.
+Item = tuple[int, bytes, int]
 _FRAME = -1
 _CONTROL = Policy("queue", 65536, 64 * 1024 * 1024)
 _BURST_BYTES = 256 * 1024
 _BURST = 512
-#: What waited longer than this has no worth to somebody who looks: after a stall the picture is
-#: current at once, and no flood of old ones comes first.
-_STALE_NS = {Priority.BULK: 1_000_000_000, Priority.TELEMETRY: 5_000_000_000}
-_NEVER_NS = 1 << 62
 #: A notice of drops is taken back when none fell for so many seconds.
 _FORGIVE_S = 5
 
@@ -47,17 +42,10 @@ class Subscription:
     lane: Lane[Item]
     told: int = 0
     quiet_s: int = 0
-    stale: int = 0
 
-    def put(self, burst: Sequence[Message], now_ns: int) -> None:
+    def put(self, burst: Sequence[Message]) -> None:
         number = self.id
-        self.lane.put_all([((number, body, log_ns, now_ns), len(body)) for body, log_ns in burst])
-
-    def dropped(self) -> int:
-        return self.lane.dropped + self.stale
-
-    def sent(self) -> int:
-        return self.lane.delivered - self.stale
+        self.lane.put_all([((number, body, log_ns), len(body)) for body, log_ns in burst])
 
 
 @dataclass(eq=False)
@@ -112,13 +100,12 @@ class Session:
         self.outbox: Outbox[Item] = Outbox(self.max_bytes)
         self.outbox.bind(asyncio.get_running_loop())
         self._control = self.outbox.open_lane("control", _CONTROL, Priority.COMMAND)
-        self._lanes: dict[Lane[Item], Subscription] = {}
 
     # -- out --------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
         """Queue a whole frame before all messages. A client that lets these pile up is cut."""
-        self._control.put((_FRAME, frame, 0, 0), len(frame))
+        self._control.put((_FRAME, frame, 0), len(frame))
         if self._control.dropped:
             self.link.abort()
 
@@ -127,12 +114,11 @@ class Session:
     ):  # fmt: skip
         lane = self.outbox.open_lane(str(subscription), policy, priority)
         made = Subscription(subscription, channel, lane)
-        self._lanes[lane] = self.subscriptions[subscription] = made
+        self.subscriptions[subscription] = made
         return made
 
     def close_lane(self, subscription: Subscription) -> None:
         self.outbox.close_lane(subscription.lane)
-        self._lanes.pop(subscription.lane, None)
         self.subscriptions.pop(subscription.id, None)
 
     async def run(self) -> None:
@@ -146,25 +132,15 @@ class Session:
             await asyncio.sleep(0)
 
     def _burst(self) -> Iterator[bytes]:
-        now_ns = time.monotonic_ns()
-        for lane, (subscription, payload, log_ns, put_ns) in self.outbox.drain(
-            _BURST, _BURST_BYTES
-        ):
-            if subscription == _FRAME:
-                yield payload
-                continue
-            if now_ns - put_ns > _STALE_NS.get(lane.priority, _NEVER_NS):
-                owner = self._lanes.get(lane)
-                if owner is not None:
-                    owner.stale += 1
-                continue
-            yield messages.message_head(subscription, log_ns, len(payload))
+        for _, (subscription, payload, log_ns) in self.outbox.drain(_BURST, _BURST_BYTES):
+            if subscription != _FRAME:
+                yield messages.message_head(subscription, log_ns, len(payload))
             yield payload
 
     def notice_drops(self) -> None:
         """Tell the client which topics lost messages; once a second."""
         for each in self.subscriptions.values():
-            dropped, key = each.dropped(), f"drop {each.channel.topic}"
+            dropped, key = each.lane.dropped, f"drop {each.channel.topic}"
             if dropped > each.told:
                 words = f"{each.channel.topic}: {dropped - each.told} messages dropped, "
                 self.send(messages.status(Level.WARNING, words + "you read too slowly", key))
