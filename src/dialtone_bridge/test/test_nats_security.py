@@ -13,8 +13,11 @@ import psutil
 import pytest
 import pytest_asyncio
 from bridge_rig import Rig, until
+from test_transport_contract import Inbox, Said
 
 from dialtone_bridge.nats_server import Hub, ServerPorts
+from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core.aio import end_task
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natsaccess import KEY_ROLES, NatsAccess, NatsKeys
 from dialtone_core.natslink import connect
@@ -182,6 +185,27 @@ async def test_wrong_credentials_are_said_once_and_asked_again_slowly(
     assert "Fix: " in bridge.text()
     assert "wrong" not in bridge.text()
     assert bridge.process.poll() is None, bridge.text()
+
+
+async def test_what_its_server_denies_the_robot_is_said_and_it_is_not_well(
+    rig: Rig,
+) -> None:
+    rig.start_server()
+    await until(lambda: not is_free(rig.port))
+    key = ServerPorts.path(rig.robot).parent / "viewer.nk"
+    log = Said()
+    transport = NatsTransport(NatsSettings(rig.robot, rig.nats_url, str(key)), Inbox(), log)
+    await transport.open()
+    running = asyncio.create_task(transport.run())
+    await until(lambda: int(transport.health().values.get("denied", 0)) > 6)
+    health = transport.health()
+    assert not health.ok
+    assert health.message.startswith("connected, but permissions violation")
+    said = [each for each in log.lines if "denies" in each]
+    assert len(said) == len(set(said)) == 4
+    assert f'subscription to "dt.{rig.robot}.cmd.>". Fix: give nats_credentials' in said[0]
+    await end_task(running)
+    await transport.aclose()
 
 
 def test_a_hub_is_named_by_url_and_its_secret_stands_in_the_config_only(tmp_path: Path) -> None:

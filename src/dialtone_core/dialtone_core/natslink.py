@@ -17,7 +17,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service
 from nats.protocol.command import sub_cmd
 
-from dialtone_core.aio import end_task
+from dialtone_core.aio import bound_send_buffer, end_task
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natsauth import check_url, find_login, tls_context
 from dialtone_core.wire import service_subject
@@ -67,7 +67,7 @@ class _Patient(Client):  # type: ignore[misc]
 
     waited = 0.0
     url = credentials = ""
-    wants_tls = False
+    wants_tls = live = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,6 +91,9 @@ class _Patient(Client):  # type: ignore[misc]
         With TLS 1.3 that is how a server refuses a client without a certificate.
         """
         why = ""
+        writer = getattr(self._transport, "_io_writer", None)
+        if self.live and writer is not None:
+            bound_send_buffer(writer.transport)
         try:
             await super()._process_connect_init()
         except ConnectionError as error:
@@ -170,7 +173,9 @@ async def connect(
     name: str,
     *,
     pending_bytes: int = 2 * 1024 * 1024,
+    live: bool = False,
     on_state: Callable[[bool, str], None] | None = None,
+    on_denied: Callable[[str], None] | None = None,
     credentials: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> Client:
@@ -178,14 +183,17 @@ async def connect(
 
     Returns once connected, or when the first attempt failed: the attempts then go on behind the
     returned client, with subscriptions made meanwhile kept. ``on_state(connected, why)`` runs on
-    the loop whenever the link comes or goes, and at each attempt that failed. Pass
-    ``pending_bytes=NO_REPLAY`` for a connection that carries commands. End it with
-    ``await client.close()``. As whom, and with which TLS unless ``tls`` is given: ``natsauth``.
+    the loop whenever the link comes or goes, and at each attempt that failed, and
+    ``on_denied(words)`` whenever the server denies a publish or a subscription; nothing else tells
+    that what is published there reaches nobody. Pass
+    ``pending_bytes=NO_REPLAY`` for a connection that carries commands, and ``live`` for one whose
+    messages are worth little once they waited. End it with ``await client.close()``. As whom, and
+    with which TLS unless ``tls`` is given: ``natsauth``.
     """
     find_login(check_url(url), credentials)  # what cannot be read is said now
     tls = tls or tls_context(url)
     client = _Patient()
-    client.url, client.credentials = url, credentials
+    client.url, client.credentials, client.live = url, credentials, live
     client.wants_tls = tls is not None and not url.startswith(("ws://", "wss://"))
     first = asyncio.Event()
 
@@ -199,6 +207,8 @@ async def connect(
             why = str(error) or type(error).__name__
             client.back_off(why)
             tell(False, why)
+        elif on_denied is not None and "permissions violation" in str(error).lower():
+            on_denied(str(error).removeprefix("nats: ").strip("'"))
 
     async def on_up() -> None:
         client.waited = 0.0

@@ -1,8 +1,9 @@
-"""A TCP line that can be cut, for tests and benchmarks of what a failing link does."""
+"""A TCP line that can be cut or thin, for tests and benchmarks of what a bad link does."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -15,11 +16,13 @@ class CuttableLine:
     """Carries connections from ``port`` on loopback to ``to_port`` while it is up.
 
     ``up`` and ``cut`` may be called any number of times. ``sent_bytes`` counts what came from
-    the side that connects, which for a robot's leaf node is the robot's side.
+    the side that connects, which for a robot's leaf node is the robot's side. ``bytes_per_s`` is
+    what gets through each way in a second (0: all), and little waits within the line.
     """
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, bytes_per_s: float = 0.0) -> None:
         (self.port,) = free_ports(1)
+        self.bytes_per_s = bytes_per_s
         self.sent_bytes = 0
         self._to_port = to_port
         self._server: asyncio.Server | None = None
@@ -27,7 +30,12 @@ class CuttableLine:
 
     async def up(self) -> None:
         """Take connections."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, limit=_READ_BYTES // 2
+        )
+        if self.bytes_per_s:
+            for each in self._server.sockets:  # inherited by what connects
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ_BYTES)
 
     async def cut(self) -> None:
         """Break every connection and take no new one."""
@@ -44,7 +52,7 @@ class CuttableLine:
         self._links.add(task)
         far_writer: asyncio.StreamWriter | None = None
         try:
-            far, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+            far, far_writer = await self._reach()
             await self._carry(reader, writer, far, far_writer)
         except (OSError, asyncio.CancelledError):
             return  # cut; asyncio before 3.12 reports a handler that ends cancelled as an error
@@ -53,6 +61,14 @@ class CuttableLine:
             for each in (writer, far_writer):
                 if each is not None:
                     each.transport.abort()
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        link = socket.socket()
+        link.setblocking(False)
+        if self.bytes_per_s:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ_BYTES)
+        await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self._to_port))
+        return await asyncio.open_connection(sock=link, limit=_READ_BYTES // 2)
 
     async def _carry(
         self,
@@ -80,5 +96,7 @@ class CuttableLine:
         while data := await reader.read(_READ_BYTES):
             if counted:
                 self.sent_bytes += len(data)
+            if self.bytes_per_s:
+                await asyncio.sleep(len(data) / self.bytes_per_s)
             writer.write(data)
             await writer.drain()

@@ -8,6 +8,7 @@ nats-py would deliver the stale buffer after a reconnect.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from nats.aio.client import Client
 
 from dialtone_bridge.durable import DurableSender, DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
+from dialtone_bridge.stats import Denials
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import InterestWatch, wants
 from dialtone_bridge.transports.nats_calls import NatsCalls
@@ -60,6 +62,7 @@ class NatsTransport:
         self._commands: Client | None = None
         self._link_up = False
         self._complained = False
+        self._denied = Denials()
         self._why = "connecting"
         self._patterns: frozenset[str] | None = None
         self._watch = InterestWatch(
@@ -93,12 +96,15 @@ class NatsTransport:
             settings.url,
             f"{settings.robot} telemetry",
             on_state=self._on_state,
+            on_denied=self._on_denied,
             credentials=settings.credentials,
+            live=True,
         )
         self._commands = await connect(
             settings.url,
             f"{settings.robot} commands",
             pending_bytes=NO_REPLAY,
+            on_denied=self._on_denied,
             credentials=settings.credentials,
         )
         await self._commands.subscribe(
@@ -194,8 +200,13 @@ class NatsTransport:
             }
         for name, figures in self._figures.items():
             values |= {f"{name}.{key}": value for key, value in figures().items()}
-        message = "connected" if self._link_up else f"no link: {self._why}"
-        return Health(self._link_up, message, values)
+        if self._denied.total:
+            values |= {"denied": self._denied.total, "last_denied": self._denied.last}
+        if not self._link_up:
+            return Health(False, f"no link: {self._why}", values)
+        if self._denied.recent(time.monotonic()):
+            return Health(False, f"connected, but {self._denied.last}", values)
+        return Health(True, "connected", values)
 
     async def aclose(self) -> None:
         telemetry, self._out.client = self._out.client, None
@@ -219,6 +230,14 @@ class NatsTransport:
             line = f"no link to {self._settings.url} ({why}); trying on"
             self._say_once(f"{line}. Fix: {fix}" if fix else line)
         self._link_up = connected
+
+    def _on_denied(self, words: str) -> None:
+        """The server lets us not do something that we have to: say each thing once."""
+        if self._denied.count(words, time.monotonic()):
+            self._log.warning(
+                f"{self._settings.url} denies: {words}. Fix: give nats_credentials of the robot "
+                "there, with the permissions in docs/wire.md"
+            )
 
     def _say_once(self, line: str) -> None:
         """Warn when the link goes, and once where there never was one."""

@@ -17,7 +17,7 @@ from dialtone_core.natslink import flush_frames, publish_frame
 from dialtone_core.sample import Sample
 
 #: How much may wait between the lanes and the socket.
-_AHEAD_BYTES = 1024 * 1024
+_AHEAD_BYTES = 256 * 1024
 #: What headers may take of ``max_payload``.
 HEADER_ROOM = 1024
 
