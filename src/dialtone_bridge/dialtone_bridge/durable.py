@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from dialtone_bridge.jetstream import JetStreamError, ask, ensure_stream
-from dialtone_bridge.transports.base import Log
+from dialtone_bridge.transports.base import Log, Topic, Want
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_core.aio import end_if_cancelled, timeout
 from dialtone_core.clock import NS_PER_S
@@ -84,6 +84,8 @@ class DurableSender:
         self._boot = secrets.token_hex(6)
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         self._next = 0
+        self._dropped_before = 0
+        self._told_drops = False
         self._unacked: OrderedDict[int, _Frame] = OrderedDict()
         self._acked = asyncio.Event()
         self._subjects: set[str] = set()
@@ -92,6 +94,23 @@ class DurableSender:
     def attach(self, sink: NatsSink) -> None:
         self.sinks[sink.lane] = sink
         self._subjects.add(sink.subject)
+
+    def revive(self, topic: Topic, want: Want) -> NatsSink | None:
+        """The sink of a topic that is back while its messages wait, so that all stay in order."""
+        for sink in list(self.sinks.values()):
+            known = sink.topic
+            if sink.retired and (known.name, known.type) == (topic.name, topic.type):
+                sink.topic, sink.want, sink.retired = topic, want, False
+                return sink
+        return None
+
+    def retire(self, sink: NatsSink) -> None:
+        """Its topic is gone. What waits is stored all the same, whenever that is possible."""
+        sink.retired = True
+
+    def dropped(self) -> int:
+        """What found no room while nothing could be stored."""
+        return self._dropped_before + sum([lane.dropped for lane in list(self.sinks)])
 
     def waiting(self) -> int:
         """Sent and not yet acknowledged."""
@@ -103,6 +122,7 @@ class DurableSender:
         while True:
             end_if_cancelled()
             await self.outbox.wait()
+            self._tell_drops()
             if not client.is_connected or not await self._prepare(client):
                 await asyncio.sleep(0.2)
                 continue
@@ -110,8 +130,27 @@ class DurableSender:
                 sink = self.sinks.get(lane)
                 if sink is not None:
                     self._send(client, sink, sample)
+            self._bury()
             await self._flush(client)
             await self._until_acked(client)
+
+    def _bury(self) -> None:
+        """Forget the topics that are gone and have nothing more to store."""
+        for lane, sink in list(self.sinks.items()):
+            if sink.retired and not len(lane):
+                self._dropped_before += lane.dropped
+                self.outbox.close_lane(lane)
+                del self.sinks[lane]
+
+    def _tell_drops(self) -> None:
+        dropped = self.dropped()
+        if dropped and not self._told_drops:
+            self._told_drops = True
+            self._log.warning(
+                f"durable routes lost {dropped} messages and go on losing: nothing could be "
+                f"stored for too long ({self.state}). Fix: see the NATS server, or raise "
+                "max_messages and max_bytes of the route"
+            )
 
     async def _prepare(self, client: Client) -> bool:
         """Have the stream take every durable subject, and the consumer that a hub reads."""

@@ -79,6 +79,10 @@ class BridgeParams(FoxgloveParams):
     durable_max_age_s: float = param(7 * 86400.0, "how long it is kept", unit="s", minimum=1)
     catchup_mbps: float = param(16.0, "how fast a hub may fetch it; 0 is no limit", unit="Mbit/s",
                                 minimum=0, maximum=100_000)  # fmt: skip
+    nats_backlog_bytes: int = param(
+        64 << 20, "how much telemetry may wait for a server that is slow; beyond it the topic "
+        "that holds most loses its oldest", unit="bytes", minimum=1 << 20, maximum=1 << 32
+    )  # fmt: skip
     nats_leaf: str = param(
         "", "host:port of the server's leaf nodes, to learn which topics are wanted; "
         "empty is the embedded server's own"

@@ -37,6 +37,7 @@ class RosNats:
             params.nats_credentials,
             node.get_namespace(),
             params.nats_leaf,
+            params.nats_backlog_bytes,
             DurableSettings(
                 params.durable_max_bytes, params.durable_max_age_s, params.catchup_mbps
             ),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
 import nats
 import pytest
 from bridge_rig import Peer, Rig, until
 from std_msgs.msg import String
 
-from dialtone_bridge.transports.interest import Interest, matches, wants
+from dialtone_bridge.transports import interest as interest_module
+from dialtone_bridge.transports.interest import Interest, InterestWatch, matches
+from dialtone_core.aio import end_task
+from dialtone_core.natsauth import Login
 
 
 @pytest.mark.parametrize(
@@ -26,19 +33,84 @@ def test_a_pattern_matches_as_the_server_matches(
     pattern: str, subject: str, expected: bool
 ) -> None:
     assert matches(pattern, subject) is expected
-    assert wants([pattern], subject) is expected
-    assert wants(None, subject)
+    interest = Interest("dt.rover.tlm")
+    interest.take(f"LS+ {pattern}\r\n".encode())
+    assert interest.wants(subject) is expected
 
 
 def test_interest_lasts_until_the_last_of_plain_and_queue_subscribers() -> None:
     interest = Interest("dt.rover.tlm")
     assert interest.take(b"LS+ dt.rover.tlm.odom\r\n")
-    assert interest.take(b"LS+ dt.rover.tlm.odom workers 1\r\n")
+    assert not interest.take(b"LS+ dt.rover.tlm.odom workers 1\r\n")
     assert not interest.take(b"LS+ dt.rover.tlm.odom workers 2\r\n")
-    assert interest.take(b"LS- dt.rover.tlm.odom\r\n")
-    assert interest.patterns() == {"dt.rover.tlm.odom"}
+    assert not interest.take(b"LS- dt.rover.tlm.odom\r\n")
+    assert interest.wants("dt.rover.tlm.odom")
     assert interest.take(b"LS- dt.rover.tlm.odom workers\r\n")
-    assert interest.patterns() == frozenset()
+    assert not interest.take(b"LS- dt.rover.tlm.odom workers\r\n")
+    assert not interest.wants("dt.rover.tlm.odom")
+
+
+def test_beyond_so_many_wildcards_everything_is_wanted() -> None:
+    interest = Interest("dt.rover.tlm")
+    for number in range(Interest.MAX_PATTERNS):
+        interest.take(b"LS+ dt.rover.tlm.*.t%d\r\n" % number)
+    assert not interest.wants("dt.rover.tlm.odom")
+    interest.take(b"LS+ dt.rover.tlm.*.one_more\r\n")
+    assert interest.wants("dt.rover.tlm.odom")
+    interest.take(b"LS- dt.rover.tlm.*.one_more\r\n")
+    assert not interest.wants("dt.rover.tlm.odom")
+
+
+async def test_a_thousand_lines_at_once_are_told_once() -> None:
+    told: list[bool] = []
+
+    def note(interest: Interest | None) -> None:
+        told.append(interest is not None and interest.wants("dt.rover.tlm.x999"))
+
+    async with leaf_port() as (port, greet):
+        watch = InterestWatch(lambda: ("127.0.0.1", port, Login()), "test", "dt.rover.tlm", note)
+        running = asyncio.create_task(watch.run())
+        writer = await greet()
+        await until(lambda: told)
+        assert told == [False]
+        writer.write(b"".join(b"LS+ dt.rover.tlm.x%d\r\n" % number for number in range(1000)))
+        await until(lambda: told[-1])
+        assert len(told) <= 4  # 25 kB come in a few reads
+        await end_task(running)
+
+
+async def test_a_line_that_fell_silent_is_given_up_and_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interest_module, "_QUIET_S", 0.05)
+    async with leaf_port() as (port, greet):
+        watch = InterestWatch(
+            lambda: ("127.0.0.1", port, Login()), "test", "dt.rover.tlm", lambda _: None
+        )
+        running = asyncio.create_task(watch.run())
+        for _ in range(2):
+            writer = await greet()
+            await until(lambda: watch.state == "watched")
+            await until(lambda: "said nothing" in watch.state)
+            writer.close()
+        await end_task(running)
+
+
+@asynccontextmanager
+async def leaf_port() -> AsyncIterator[tuple[int, Callable[[], Awaitable[asyncio.StreamWriter]]]]:
+    """A server that greets leaf nodes and then says only what the test writes."""
+    links: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"INFO {}\r\n")
+        assert (await reader.readline()).startswith(b"CONNECT")
+        assert await reader.readline() == b"PING\r\n"
+        writer.write(b"PONG\r\n")
+        links.put_nowait(writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1], lambda: asyncio.wait_for(links.get(), 10)
+    server.close()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ Protocol (nats-server 2.15, ``server/leafnode.go``): ``INFO {json}``, ours ``CON
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -22,13 +23,18 @@ from dialtone_core.natsauth import Login
 
 _CONNECT_S = 3.0
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 5.0
+#: Silence for so long is asked about, and for twice as long the end of the line.
+_QUIET_S = 5.0
 #: Longest line that a server may send: its INFO, with room to spare.
 _LINE_BYTES = 256 * 1024
 
 
 def matches(pattern: str, subject: str) -> bool:
     """Whether a subscription to ``pattern`` gets ``subject``; ``*`` is a token, ``>`` the rest."""
-    wanted, have = pattern.split("."), subject.split(".")
+    return _matches(pattern.split("."), subject.split("."))
+
+
+def _matches(wanted: Sequence[str], have: Sequence[str]) -> bool:
     for index, token in enumerate(wanted):
         if token == ">":
             return len(have) > index
@@ -38,29 +44,54 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 class Interest:
-    """The subjects wanted, from the server's ``LS+`` and ``LS-`` lines. Pure."""
+    """The subjects wanted, from the server's ``LS+`` and ``LS-`` lines. Pure.
+
+    Whole subjects are looked up, whatever their number; more than ``MAX_PATTERNS`` with wildcards
+    want everything, so that no client makes the look-up slow.
+    """
+
+    MAX_PATTERNS = 256
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._wanted: set[tuple[str, str]] = set()
+        self._subjects: dict[str, set[str]] = {}
+        self._patterns: dict[str, set[str]] = {}
+        self._tokens: list[list[str]] = []
 
     def take(self, line: bytes) -> bool:
         """Apply one line; whether what is wanted under ``prefix`` changed."""
         words = line.decode("utf-8", "replace").split()
         if len(words) < 2 or words[0] not in ("LS+", "LS-"):
             return False
-        key = (words[1], words[2] if len(words) > 2 else "")
-        if not _meets(words[1], self._prefix):
+        pattern, queue = words[1], words[2] if len(words) > 2 else ""
+        if not _meets(pattern, self._prefix):
             return False
-        before = len(self._wanted)
-        if words[0] == "LS+":
-            self._wanted.add(key)
-        else:
-            self._wanted.discard(key)
-        return len(self._wanted) != before
+        wild = not {"*", ">"}.isdisjoint(pattern.split("."))
+        changed = _note(self._patterns if wild else self._subjects, words[0], pattern, queue)
+        if changed and wild:
+            self._tokens = [each.split(".") for each in self._patterns]
+        return changed
 
-    def patterns(self) -> frozenset[str]:
-        return frozenset(pattern for pattern, _ in self._wanted)
+    def wants(self, subject: str) -> bool:
+        """Whether somebody subscribes to ``subject``."""
+        if subject in self._subjects or len(self._tokens) > self.MAX_PATTERNS:
+            return True
+        have = subject.split(".")
+        return any(_matches(each, have) for each in self._tokens)
+
+
+def _note(known: dict[str, set[str]], verb: str, subject: str, queue: str) -> bool:
+    """Whether ``subject`` came or went: each has plain subscribers (no queue) and queues."""
+    if verb == "LS+":
+        known.setdefault(subject, set()).add(queue)
+        return len(known[subject]) == 1
+    if queue not in known.get(subject, ()):
+        return False
+    known[subject].discard(queue)
+    if known[subject]:
+        return False
+    del known[subject]
+    return True
 
 
 def _meets(pattern: str, prefix: str) -> bool:
@@ -73,16 +104,11 @@ def _meets(pattern: str, prefix: str) -> bool:
     return True
 
 
-def wants(patterns: Iterable[str] | None, subject: str) -> bool:
-    """Whether ``subject`` is wanted; ``None`` (not known) wants everything."""
-    return patterns is None or any(matches(pattern, subject) for pattern in patterns)
-
-
 class InterestWatch:
-    """Keeps ``on_change`` told of the patterns wanted under ``prefix``, or ``None`` while unknown.
+    """Keeps ``on_change`` told of what is wanted under ``prefix``, or ``None`` while unknown.
 
-    ``find`` gives the server's leaf node address and our login there at each attempt, or ``None``
-    where it has none.
+    However many lines come at once, it is told once. ``find`` gives the server's leaf node address
+    and our login there at each attempt, or ``None`` where it has none.
     What is known stays known while the server restarts; when it stays away, nothing is known.
     """
 
@@ -91,7 +117,7 @@ class InterestWatch:
         find: Callable[[], tuple[str, int, Login] | None],
         name: str,
         prefix: str,
-        on_change: Callable[[frozenset[str] | None], None],
+        on_change: Callable[[Interest | None], None],
     ) -> None:
         self._find = find
         self._name = name
@@ -135,16 +161,61 @@ class InterestWatch:
         return orjson.dumps({**ours, **who})
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        interest = Interest(self._prefix)
-        settled = False
-        while line := await reader.readline():
-            changed = interest.take(line)
+        """Apply what the server says until it hangs up or falls silent.
+
+        A line that a NAT forgot stays open for ever on our side: silence is asked about, and no
+        answer ends it.
+        """
+        interest, lines = Interest(self._prefix), _Lines(reader)
+        settled = changed = asked = False
+        while True:
+            try:
+                line = await lines.next(_QUIET_S)
+            except asyncio.TimeoutError:
+                if asked:
+                    raise ValueError(f"the server said nothing for {2 * _QUIET_S:g} s") from None
+                writer.write(b"PING\r\n")
+                asked = True
+                continue
+            if not line:
+                return
+            asked = False
+            changed = interest.take(line) or changed
             if line.startswith(b"PING"):
                 writer.write(b"PONG\r\n")
             elif line.startswith(b"-ERR"):
                 raise ValueError(line.decode("utf-8", "replace").strip())
-            elif line.startswith(b"PONG"):
-                settled, changed = True, True
+            elif line.startswith(b"PONG") and not settled:
+                settled = changed = True
                 self.state = "watched"
-            if settled and changed:
-                self._on_change(interest.patterns())
+            if settled and changed and not lines.waiting:
+                changed = False
+                self._on_change(interest)
+
+
+class _Lines:
+    """Lines of a stream, and whether more have come already."""
+
+    _READ_BYTES = 65536
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._found: deque[bytes] = deque()
+        self._rest = b""
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._found)
+
+    async def next(self, timeout_s: float) -> bytes:
+        """The next line, empty at the end; raises ``TimeoutError``, ``ValueError`` for no line."""
+        while not self._found:
+            async with timeout(timeout_s):
+                data = await self._reader.read(self._READ_BYTES)
+            if not data:
+                return b""
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > _LINE_BYTES:
+                raise ValueError("the server sent a line without end")
+            self._found.extend(whole)
+        return self._found.popleft() or b"\n"

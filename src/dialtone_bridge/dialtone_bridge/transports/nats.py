@@ -19,7 +19,7 @@ from dialtone_bridge.durable import DurableSender, DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Denials
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
-from dialtone_bridge.transports.interest import InterestWatch, wants
+from dialtone_bridge.transports.interest import Interest, InterestWatch
 from dialtone_bridge.transports.nats_calls import NatsCalls
 from dialtone_bridge.transports.nats_commands import NatsCommands
 from dialtone_bridge.transports.nats_sender import NatsSender
@@ -37,13 +37,14 @@ from dialtone_core.natslink import (
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
-    """Where and as whom; ``namespace`` is the robot's in ROS."""
+    """Where and as whom; ``namespace`` is the robot's in ROS, ``backlog_bytes`` may wait."""
 
     robot: str
     url: str
     credentials: str = ""
     namespace: str = "/"
     leaf: str = ""
+    backlog_bytes: int = 64 << 20
     durable: DurableSettings = field(default_factory=DurableSettings)
 
 
@@ -55,7 +56,7 @@ class NatsTransport:
     def __init__(self, settings: NatsSettings, inbound: Inbound, log: Log) -> None:
         self._settings = settings
         self._log = log
-        self._out = NatsSender(log)
+        self._out = NatsSender(log, settings.backlog_bytes)
         self._in = NatsCommands(settings.robot, self.name, inbound, log)
         self._durable = DurableSender(settings.robot, settings.durable, log)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,8 +64,10 @@ class NatsTransport:
         self._link_up = False
         self._complained = False
         self._denied = Denials()
+        self._farewells: set[asyncio.Task[None]] = set()
         self._why = "connecting"
-        self._patterns: frozenset[str] | None = None
+        self._interest: Interest | None = None
+        self._keeps_last = False
         self._watch = InterestWatch(
             self._leaf_address,
             f"{settings.robot} interest",
@@ -72,7 +75,7 @@ class NatsTransport:
             self._on_interest,
         )
         self.calls = NatsCalls(settings.robot)
-        self._status = Status(settings.robot, self._describe, self._out.fill_last)
+        self._status = Status(settings.robot, self._describe, self._on_buckets)
         self.connected = asyncio.Event()
         self.refusals = self._in.refusals
         self._figures: dict[str, Callable[[], Mapping[str, int]]] = {}
@@ -90,7 +93,7 @@ class NatsTransport:
         """Connect; returns also while the server is away, the link then follows."""
         settings = self._settings
         self._loop = asyncio.get_running_loop()
-        self._out.outbox.bind(self._loop)
+        self._out.bind(self._loop)
         self._durable.outbox.bind(self._loop)
         self._out.client = await connect(
             settings.url,
@@ -130,24 +133,40 @@ class NatsTransport:
         subject = wire.telemetry_subject(
             self._settings.robot, topic.name, self._settings.namespace
         )
-        outbox = self._durable.outbox if topic.route.durable else self._out.outbox
-        sink = NatsSink(topic, subject, outbox, want, self._forget)
         if topic.route.durable:
+            sink = self._durable.revive(topic, want) or NatsSink(
+                topic, subject, self._durable.outbox, want, self._forget
+            )
             self._durable.attach(sink)
             want(True)
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._status.hurry)
+            self._soon(self._status.hurry)
             return sink
+        outbox = self._out.outbox_of(topic.route.encoding)
+        sink = NatsSink(topic, subject, outbox, want, self._forget)
         sink.keep_last(self._settings.robot)
         self._out.sinks[sink.lane] = sink
-        want(topic.route.latched or wants(self._patterns, subject))
+        self._soon(lambda: sink.follow(self._interest, self._keeps_last))
         return sink
 
-    def _on_interest(self, patterns: frozenset[str] | None) -> None:
+    def _soon(self, work: Callable[[], object]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(work)
+
+    def _on_interest(self, interest: Interest | None) -> None:
+        self._interest = interest
+        self._follow()
+
+    async def _on_buckets(self, there: bool) -> None:
+        """Whether the server keeps the newest messages: what it keeps is wanted."""
+        self._keeps_last = there
+        self._follow()
+        if there:
+            await self._out.fill_last()
+
+    def _follow(self) -> None:
         """Subscribe to what is wanted now and to nothing else."""
-        self._patterns = patterns
         for sink in list(self._out.sinks.values()):
-            sink.want(sink.topic.route.latched or wants(patterns, sink.subject))
+            sink.follow(self._interest, self._keeps_last)
 
     def _describe(self) -> dict[str, Any]:
         """What presence says of us; a robot may have hundreds of topics, so no more than names."""
@@ -171,12 +190,17 @@ class NatsTransport:
         return HOST, ports.leaf_port, ports.leaf_login()
 
     def _forget(self, sink: NatsSink) -> None:
-        for outbox, sinks in (
-            (self._out.outbox, self._out.sinks),
-            (self._durable.outbox, self._durable.sinks),
-        ):
-            outbox.close_lane(sink.lane)
-            sinks.pop(sink.lane, None)
+        if sink.topic.route.durable:
+            self._durable.retire(sink)
+            return
+        self._out.remove(sink)
+        if sink.last_subject:
+            self._soon(lambda: self._forget_last(sink))
+
+    def _forget_last(self, sink: NatsSink) -> None:
+        task = asyncio.create_task(self._out.forget_last(sink))
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
 
     def health(self) -> Health:
         values: dict[str, object] = {
@@ -197,6 +221,7 @@ class NatsTransport:
                 "durable_waiting": self._durable.waiting(),
                 "durable_repeated": self._durable.repeated,
                 "durable_too_big": self._durable.refused,
+                "durable_dropped": self._durable.dropped(),
             }
         for name, figures in self._figures.items():
             values |= {f"{name}.{key}": value for key, value in figures().items()}

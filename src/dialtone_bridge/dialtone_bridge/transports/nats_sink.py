@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dialtone_bridge.transports.base import SinkStats, Topic, Want
+from dialtone_bridge.transports.interest import Interest
 from dialtone_core import wire
 from dialtone_core.cdr import read_compressed_image
 from dialtone_core.delivery import Lane, Outbox
@@ -12,7 +13,6 @@ from dialtone_core.natsaccess import last_bucket
 from dialtone_core.natslink import frame_head
 from dialtone_core.sample import Sample
 
-_LAST_EVERY_S = 1.0
 #: Fixed headers, the message's own headers, payload.
 Frame = tuple[bytes, bytes, bytes]
 
@@ -36,7 +36,8 @@ class NatsSink:
         self.failed = 0
         self.last_subject = b""
         self.last_frame: Frame | None = None
-        self._last_at_s = 0.0
+        self.unsaved = False
+        self.wanted = self.retired = False
         self._on_close = on_close
         self._encoding = topic.route.encoding
         self._heads = {
@@ -57,6 +58,15 @@ class NatsSink:
     def close(self) -> None:
         self._on_close(self)
 
+    def follow(self, interest: Interest | None, keeps_last: bool) -> None:
+        """Want the topic while somebody subscribes to it (``None``: nobody knows), or while the
+        bucket keeps its newest message, which must not grow old there. On the loop."""
+        kept = keeps_last and bool(self.last_subject)
+        wanted = kept or interest is None or interest.wants(self.subject)
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.want(wanted)
+
     def keep_last(self, robot: str) -> None:
         """Have the newest message in the KV bucket, where the route is latched or ``latest``."""
         route = self.topic.route
@@ -64,17 +74,12 @@ class NatsSink:
             tail = self.subject.split(".", 3)[3]
             self.last_subject = f"$KV.{last_bucket(robot)}.{tail}".encode()
 
-    def note_last(self, frame: Frame) -> None:
-        """Keep what is latched, for a bucket that is made later or lost with its server."""
-        if self.topic.route.latched:
-            self.last_frame = frame
-
-    def is_last_due(self, now_s: float) -> bool:
-        """Whether the bucket gets this message: each latched one, of others one a second."""
-        if not self.topic.route.latched and now_s - self._last_at_s < _LAST_EVERY_S:
-            return False
-        self._last_at_s = now_s
-        return True
+    def note_last(self, frame: Frame) -> bool:
+        """Whether the bucket gets this message at once; each latched one does, of the others the
+        newest once a second (``unsaved``). Kept also for a bucket that is made later."""
+        self.last_frame = frame
+        self.unsaved = not self.topic.route.latched
+        return not self.unsaved
 
     def encode(self, sample: Sample) -> Frame:
         """Fixed headers, the sample's own headers, payload; a JPEG is cut out by offset.

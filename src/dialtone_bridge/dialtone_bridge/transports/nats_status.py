@@ -34,21 +34,21 @@ _LAST_BYTES = 32 * 1024 * 1024
 class Status:
     """``describe`` gives what is known beside the name: routes, capabilities.
 
-    ``on_ready`` runs whenever the buckets are there, perhaps for the first time.
+    ``on_buckets`` runs whenever it is known anew whether the server has the buckets.
     """
 
     def __init__(
         self,
         robot: str,
         describe: Callable[[], dict[str, Any]],
-        on_ready: Callable[[], Awaitable[None]],
+        on_buckets: Callable[[bool], Awaitable[None]],
     ) -> None:
         self.rtt_ms: float | None = None
         self.hub_rtt_ms: float | None = None
         self.jetstream = "unknown"
         self._robot = robot
         self._describe = describe
-        self._on_ready = on_ready
+        self._on_buckets = on_buckets
         self._pong = f"dt.{robot}.sync.pong"
         self._asked: dict[int, float] = {}
         self._last_hub_s = 0.0
@@ -123,10 +123,12 @@ class Status:
         try:
             await ensure_stream(client, presence)
             await ensure_stream(client, last)
-            self.jetstream = "ready"
-            await self._on_ready()
         except JetStreamError as error:
             self.jetstream = f"none: {error.what}"
+            await self._on_buckets(False)
+        else:
+            self.jetstream = "ready"
+            await self._on_buckets(True)
 
     async def _on_pong(self, message: Msg) -> None:
         try:
