@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from dialtone_bridge.latecomers import Latecomers
 from dialtone_bridge.routes import Route, RouteTable, topic_path
 from dialtone_bridge.stats import FlowStats, RateCap
 from dialtone_bridge.transports.base import Give, Sink, SinkStats, Topic, Transport
@@ -20,8 +21,6 @@ from dialtone_core.sample import Sample
 
 #: No burst is longer, whatever a wall clock that was stepped says of it.
 _BURST_NS = 100_000_000
-#: What tells one message of a topic from another: publisher's stamp, publisher's number.
-Key = tuple[int, int | None]
 
 
 class Subscription(Protocol):
@@ -47,8 +46,8 @@ class Source(Protocol):
         on_burst: Callable[[list[Sample]], None],
         on_end: Callable[[], None],
     ) -> bool:
-        """Give what the publishers of a latched topic hold, for one who came late, until
-        ``on_end``; ``False`` (and nothing) where there are not several of them that latch."""
+        """Give what the publishers of a latched topic hold, until ``on_end``; ``False`` (and
+        nothing) where none of them latches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,14 @@ class FlowReport:
 class Flow:
     """One topic on its way out to every transport that carries it."""
 
-    def __init__(self, about: Callable[[Callable[[Give], None]], Topic], source: Source) -> None:
+    def __init__(
+        self,
+        about: Callable[[Callable[[Give], None]], Topic],
+        source: Source,
+        latched: bool = False,
+    ) -> None:
+        """``latched``: by a publisher, whatever the route says."""
+        self._held = latched
         self.topic = about(self._replay_later)
         self.stats = FlowStats()
         self.sinks: dict[str, Sink] = {}
@@ -78,9 +84,12 @@ class Flow:
         self._capped = route.max_rate_hz > 0
         self._wanted: set[str] = {"always"} if route.always else set()
         self._active: tuple[Sink, ...] = ()
-        self._last: Sample | None = None
-        self._live: dict[int, set[Key]] = {}
+        self._late = Latecomers(partial(source.replay, self.topic))
         self._subscription: Subscription | None = None
+
+    def is_of(self, type_name: str, latched: bool) -> bool:
+        """Whether it is what the graph says of the topic now."""
+        return (self.topic.type, self._held) == (type_name, latched)
 
     def open(self, transports: Sequence[Transport]) -> None:
         for transport in transports:
@@ -125,20 +134,7 @@ class Flow:
         """To one who joins what others have had already."""
         if not self.topic.route.latched or self._subscription is None:
             return  # DDS itself gives what is latched to a subscription that is new
-        live = self._live[id(give)] = set[Key]()
-
-        def hand_on(burst: list[Sample]) -> None:
-            late = [each for each in burst if (each.publish_ns, each.seq) not in live]
-            if late:
-                give(late)
-
-        def end() -> None:
-            self._live.pop(id(give), None)
-
-        if not self._source.replay(self.topic, hand_on, end):
-            end()
-            if self._last is not None:
-                give([self._last])
+        self._late.join(give)
 
     def _follow(self) -> None:
         """Have a subscription if and only if somebody wants the topic."""
@@ -148,7 +144,7 @@ class Flow:
         elif not self._wanted and self._subscription is not None:
             self._subscription.close()
             self._subscription = None
-            self._last = None
+            self._late.forget()
 
     def _on_burst(self, burst: list[Sample]) -> None:
         self.stats.count(burst, time.monotonic_ns())
@@ -157,9 +153,7 @@ class Flow:
             if not burst:
                 return
         if self.topic.route.latched:
-            self._last = burst[-1]
-            for live in self._live.values():
-                live.update((each.publish_ns, each.seq) for each in burst)
+            self._late.saw(burst)
         for sink in self._active:
             sink.put(burst)
 
@@ -190,14 +184,19 @@ class Exchange:
         """Whether the topic may leave at all."""
         return self._table.route(name, type_name) is not None
 
-    def found(self, name: str, type_name: str, definition: str, latched: bool = False) -> None:
-        """A topic is there, or came back with another type; ``latched`` by its publishers."""
+    def type_of(self, name: str) -> str:
+        """The type that a topic has for us, empty where we do not know it."""
         known = self._flows.get(name)
-        if known is not None:
-            if known.topic.type == type_name:
-                return
-            self.gone(name)
+        return known.topic.type if known is not None else ""
+
+    def found(self, name: str, type_name: str, definition: str, latched: bool = False) -> None:
+        """A topic is there, perhaps with another type than before; ``latched`` by a publisher."""
+        known = self._flows.get(name)
+        if known is not None and known.is_of(type_name, latched):
+            return
         route = self._table.route(name, type_name)
+        if known is not None:
+            self.gone(name)
         if route is None:
             return
         if latched and not route.latched:
@@ -205,7 +204,7 @@ class Exchange:
         path = topic_path(name, self._table.namespace)
         to_json = partial(self._source.to_json, type_name)
         about = partial(Topic, name, path, type_name, definition, route, to_json)
-        flow = Flow(about, self._source)
+        flow = Flow(about, self._source, latched)
         self._flows[name] = flow
         flow.open(self._transports)
 

@@ -33,6 +33,12 @@ class QosPlan:
     mixed: tuple[str, ...] = ()
 
 
+def latching(offers: Sequence[Offer]) -> QosPlan | None:
+    """The QoS for a reader of what those hold who latch; ``None`` where nobody does."""
+    held = [each for each in offers if each.transient_local]
+    return plan(held) if held else None
+
+
 def plan(
     offers: Sequence[Offer],
     *,

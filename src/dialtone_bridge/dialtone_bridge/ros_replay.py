@@ -1,8 +1,8 @@
-"""What the publishers of a latched topic hold, asked for anew for a client that came late.
+"""What the publishers of a latched topic hold, asked for anew for clients that came late.
 
 Each publisher keeps its own last messages (``/tf_static`` has one for each node that knows a fixed
 transform), and rclpy does not tell which of them sent a message. DDS does know: a new reader gets
-what every one holds. So a late client is given a reader of its own, for two seconds.
+what every one holds. So there is one more reader, for two seconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dialtone_ros.drain import DrainedSubscription, OnBurst
 from dialtone_ros.timers import steady_timer
 from dialtone_ros.types import message_class
 
-#: Messages are handed on in waves, so that what the other reader brings meanwhile is known by
-#: then; a publisher on a busy machine takes its time to answer a new reader.
-_WAVE_S, _WAVES = 0.25, 8
+#: Messages are handed on in waves, each a wave after it came, so that what the other reader brings
+#: meanwhile is known by then. A publisher on a busy machine takes its time to answer a new reader.
+_WAVE_S, _WAVES = 0.1, 20
 
 
 class Replay:
@@ -37,6 +37,7 @@ class Replay:
         self._on_burst = on_burst
         self._on_end = on_end
         self._found: list[Sample] = []
+        self._ripe: list[Sample] = []
         self._waves = 0
         name, type_name = topic
         self._subscription = DrainedSubscription(
@@ -50,13 +51,15 @@ class Replay:
             self._node.destroy_timer(self._timer)
             self._timer = None
             self._subscription.close()
+            if self._ripe or self._found:
+                self._on_burst(self._ripe + self._found)
             self._on_end()
 
     def _wave(self) -> None:
-        found = self._found[:]
+        ripe, self._ripe = self._ripe, self._found[:]
         self._found.clear()
-        if found:
-            self._on_burst(found)
+        if ripe:
+            self._on_burst(ripe)
         self._waves += 1
         if self._waves == _WAVES:
             self.close()

@@ -1,4 +1,4 @@
-"""Topics and samples from ROS: follows the graph, subscribes raw, follows the publishers' QoS."""
+"""Topics and samples from ROS: follows the graph, and hands on what is subscribed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from dialtone_bridge import ros_endpoints
 from dialtone_bridge.exchange import Exchange
-from dialtone_bridge.qos import Offer, QosPlan, plan
+from dialtone_bridge.qos import latching
 from dialtone_bridge.ros_json import cdr_to_json
 from dialtone_bridge.ros_replay import Replay
-from dialtone_bridge.routes import BULK_TYPES
+from dialtone_bridge.ros_subscription import RosSubscription, profile
 from dialtone_bridge.transports.base import Topic
-from dialtone_ros.drain import DrainedSubscription, OnBurst
+from dialtone_ros.drain import OnBurst
 from dialtone_ros.timers import steady_timer
 from dialtone_ros.types import message_class, message_definition
 
@@ -23,12 +24,15 @@ from dialtone_ros.types import message_class, message_definition
 _EAGER_S, _EAGER_PERIOD_S = 8.0, 0.1
 #: A node that restarts is back within this time; its topics' clients need not notice.
 _FORGET_AFTER_S = 5.0
-#: QoS of the publishers is looked at again when their number changes, and every so many looks.
-_QOS_EVERY = 10
+#: Publishers of what nobody wants are looked at when their number changes, and every tenth look.
+_CLOSE_LOOK = 10
+#: What a topic of the graph can be that ROS itself would not make: native DDS programs do.
+_ODD = (LookupError, ValueError, RuntimeError, NameValidationException)
 
 
 class RosSource:
-    """The ROS graph as an ``exchange.Source``. Everything runs in the executor's thread."""
+    """The ROS graph as an ``exchange.Source``. Everything runs in the executor's thread, which no
+    single topic and no single request may end."""
 
     def __init__(self, node: Node, period_s: float) -> None:
         self._node = node
@@ -42,6 +46,7 @@ class RosSource:
         self._exchange: Exchange | None = None
         self._on_look: Callable[[], None] = lambda: None
         self._seen: dict[str, float] = {}
+        self._publishers: dict[str, tuple[int, bool]] = {}
         self._warned: set[str] = set()
         self._open: list[RosSubscription] = []
 
@@ -66,10 +71,12 @@ class RosSource:
 
     def replay(self, topic: Topic, on_burst: OnBurst, on_end: Callable[[], None]) -> bool:
         route = topic.route
-        wanted = _plan(self._node, topic.name, route.reliability, route.durability, False)
-        if not wanted.transient_local or self._node.count_publishers(topic.name) < 2:
+        if route.durability == "volatile":
             return False
-        Replay(self._node, (topic.name, topic.type), _profile(wanted), on_burst, on_end)
+        wanted = latching(ros_endpoints.offers(self._node, topic.name))
+        if wanted is None:
+            return False
+        Replay(self._node, (topic.name, topic.type), profile(wanted), on_burst, on_end)
         return True
 
     def close(self) -> None:
@@ -80,7 +87,11 @@ class RosSource:
 
     def _do_work(self) -> None:
         while self._work:
-            self._work.popleft()()
+            work = self._work.popleft()
+            try:
+                work()
+            except Exception as error:
+                self._log.error(f"a request to ROS failed: {error!r}"[:500])
 
     def _set_period(self, period_s: float) -> None:
         self.close()
@@ -92,122 +103,54 @@ class RosSource:
         if exchange is None:
             return
         now_s = time.monotonic()
+        self._looks += 1
         for name, types in self._node.get_topic_names_and_types():
-            if self._node.count_publishers(name) > 0 and exchange.admits(name, types[0]):
-                self._found(exchange, name, types, now_s)
+            try:
+                self._judge(exchange, name, types, now_s)
+            except _ODD as error:
+                self._warn(f"{name[:100]} is not bridged: {str(error).splitlines()[0][:200]}")
         for name, seen_s in list(self._seen.items()):
             if now_s - seen_s > _FORGET_AFTER_S:
                 del self._seen[name]
+                self._publishers.pop(name, None)
                 exchange.gone(name)
-        self._looks += 1
         for each in list(self._open):
-            each.follow(self._looks % _QOS_EVERY == 0)
+            each.follow()
         if self._looks % 2 == 0:
             self._on_look()
         if now_s - self._started_s > _EAGER_S and self._timer is not None:
             self._started_s = float("inf")
             self._set_period(self._period_s)
 
-    def _found(self, exchange: Exchange, name: str, types: list[str], now_s: float) -> None:
-        if len(types) > 1:
-            self._warn(name, f"{name} has several types ({', '.join(types)}); using {types[0]}")
-        fresh = name not in self._seen
-        self._seen[name] = now_s
-        try:
-            message_class(types[0])
-            definition = message_definition(types[0])
-        except LookupError as error:
-            self._warn(name, f"{name} is not bridged: {error}")
+    def _judge(self, exchange: Exchange, name: str, types: list[str], now_s: float) -> None:
+        """Tell ``exchange`` of a topic that somebody publishes."""
+        count = self._node.count_publishers(name)
+        if count == 0 or not exchange.admits(name, types[0]):
             return
-        latched = fresh and _plan(self._node, name, "auto", "auto", False).transient_local
-        exchange.found(name, types[0], definition, latched)
+        type_name = types[0] if len(types) == 1 else self._choose(exchange, name)
+        message_class(type_name)
+        definition = message_definition(type_name)
+        self._seen[name] = now_s
+        before, latched = self._publishers.get(name, (0, False))
+        if count != before or self._looks % _CLOSE_LOOK == 0:
+            offers = ros_endpoints.offers(self._node, name)
+            latched = any(each.transient_local for each in offers)
+        self._publishers[name] = (count, latched)
+        exchange.found(name, type_name, definition, latched)
 
-    def _warn(self, name: str, line: str) -> None:
-        if line not in self._warned:
+    def _choose(self, exchange: Exchange, name: str) -> str:
+        """The type to take of a topic that the graph knows by several: that which is published,
+        and of several such the one that we have."""
+        published = ros_endpoints.published_types(self._node, name)
+        if not published:
+            raise LookupError("its publisher just went")
+        known = exchange.type_of(name)
+        chosen = known if known in published else published[0]
+        if len(published) > 1:
+            self._warn(f"{name} is published as {' and '.join(published)}; taking {chosen}")
+        return chosen
+
+    def _warn(self, line: str) -> None:
+        if line not in self._warned and len(self._warned) < 1000:
             self._warned.add(line)
             self._log.warning(line)
-
-
-class RosSubscription:
-    """One raw subscription whose QoS follows the publishers."""
-
-    def __init__(
-        self,
-        node: Node,
-        topic: Topic,
-        on_burst: OnBurst,
-        on_close: Callable[[RosSubscription], None],
-    ) -> None:
-        self._node = node
-        self._topic = topic
-        self._on_burst = on_burst
-        self._on_close = on_close
-        self._publishers = node.count_publishers(topic.name)
-        self._plan = self._wanted()
-        self._subscription: DrainedSubscription | None = self._open()
-
-    def follow(self, sure: bool) -> None:
-        """Subscribe anew where the publishers' QoS changed; ``sure`` looks closely."""
-        count = self._node.count_publishers(self._topic.name)
-        if self._subscription is None or count == 0 or (count == self._publishers and not sure):
-            return
-        self._publishers = count
-        wanted = self._wanted()
-        if wanted.mixed and wanted.mixed != self._plan.mixed:
-            self._node.get_logger().warning(
-                f"publishers of {self._topic.name} differ in {' and '.join(wanted.mixed)}; "
-                "asking for the weaker"
-            )
-        if wanted != self._plan:
-            self._plan = wanted
-            self._subscription.close()
-            self._subscription = self._open()
-
-    def close(self) -> None:
-        if self._subscription is not None:
-            self._subscription.close()
-            self._subscription = None
-            self._on_close(self)
-
-    def _wanted(self) -> QosPlan:
-        route = self._topic.route
-        bulk = self._topic.type in BULK_TYPES
-        return _plan(self._node, self._topic.name, route.reliability, route.durability, bulk)
-
-    def _open(self) -> DrainedSubscription:
-        name, type_name = self._topic.name, self._topic.type
-        cls, qos = message_class(type_name), _profile(self._plan)
-        route = self._topic.route
-        return DrainedSubscription(
-            self._node,
-            type_name,
-            cls,
-            name,
-            qos,
-            on_burst=self._on_burst,
-            told_of_qos=(route.reliability, route.durability) != ("auto", "auto"),
-        )
-
-
-def _profile(wanted: QosPlan) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=wanted.depth,
-        reliability=ReliabilityPolicy.RELIABLE
-        if wanted.reliable
-        else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL
-        if wanted.transient_local
-        else DurabilityPolicy.VOLATILE,
-    )
-
-
-def _plan(node: Node, topic: str, reliability: str, durability: str, bulk: bool) -> QosPlan:
-    offers = [
-        Offer(
-            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
-            info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
-        )
-        for info in node.get_publishers_info_by_topic(topic)
-    ]
-    return plan(offers, reliability=reliability, durability=durability, bulk=bulk)

@@ -38,13 +38,21 @@ _PRIMITIVES = frozenset(
 @cache
 def message_class(type_name: str) -> type[Any]:
     """The Python class of ``pkg/msg/Type``; raises ``LookupError`` where it is not installed."""
-    package, _, name = normalize_type(type_name).partition("/")
+    package, _, name = _normal(type_name).partition("/")
     kind, _, name = name.partition("/")
     try:
         found = getattr(importlib.import_module(f"{package}.{kind}"), name)
     except (ImportError, AttributeError) as error:
         raise LookupError(f"message type {type_name} is not installed") from error
     return found  # type: ignore[no-any-return]
+
+
+def _normal(type_name: str) -> str:
+    """Native DDS programs give topics types that are none of ROS."""
+    try:
+        return normalize_type(type_name)
+    except ValueError as error:
+        raise LookupError(str(error)) from error
 
 
 def decode(type_name: str, payload: bytes) -> Any:
@@ -68,7 +76,7 @@ def message_definition(type_name: str) -> str:
     Foxglove's parser looks types up by that exact name. Raises ``LookupError`` where a text is
     not installed.
     """
-    root = normalize_type(type_name)
+    root = _normal(type_name)
     return _with_dependencies(root, _read(root))
 
 
