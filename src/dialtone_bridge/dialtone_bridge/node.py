@@ -72,6 +72,7 @@ class Bridge:
         async with TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in self._transports]
             tasks.append(group.create_task(self._announce()))
+            tasks.append(group.create_task(self._inbound.run()))
             if self._nats is not None:
                 tasks.append(group.create_task(self._nats.run()))
             await stop.wait()

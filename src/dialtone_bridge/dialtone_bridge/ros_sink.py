@@ -1,19 +1,29 @@
-"""What clients send, onto ROS: checked, then published. Publishers are made at first use."""
+"""What clients send, onto ROS: checked, then published. Publishers are made at first use.
+
+A topic has one type: Fast DDS refuses a second one within a process, and no other node would hear
+it. So a message of another type than the graph's is refused, and a publisher whose type turns out
+wrong, or that nobody used for long, goes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import struct
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import Twist as TwistMsg
 from geometry_msgs.msg import TwistStamped
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
+from dialtone_bridge import ros_endpoints
+from dialtone_bridge.params import RouteParams
 from dialtone_bridge.ros_json import parse
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.stats import FlowStats
@@ -27,9 +37,23 @@ from dialtone_ros.types import message_class
 
 TWIST, STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-_QOS = QoSProfile(depth=10)
+_DEPTH = 10
 #: A publisher takes what no reader has acknowledged yet with it.
 _LINGER_S = 1.0
+#: Publishers of those who have no connection of their own to us (NATS): how many, and how long
+#: one stays that nobody uses.
+_MOST_SHARED, _IDLE_S = 64, 60.0
+_TIDY_S = 5.0
+
+
+@dataclass
+class _Outlet:
+    """A publisher, its type, and when it was used last."""
+
+    publisher: Publisher
+    type: str
+    keeps: bool
+    used_s: float
 
 
 class RosInbound:
@@ -39,10 +63,16 @@ class RosInbound:
         self._node = node
         self._table = table
         self._read_only = read_only
-        self._publishers: dict[tuple[str, str, object], Publisher] = {}
+        self._outlets: dict[tuple[str, str, object], _Outlet] = {}
         self._flows: dict[tuple[str, str], FlowStats] = {}
         # Made now: the first command of a drive should not wait for discovery.
-        self._stamped = node.create_publisher(TwistStamped, "cmd_vel/nats", _QOS)
+        self._stamped = node.create_publisher(TwistStamped, "cmd_vel/nats", _DEPTH)
+
+    async def run(self) -> None:
+        """Close what is of no use any more, until cancelled."""
+        while True:
+            await asyncio.sleep(_TIDY_S)
+            self._tidy(time.monotonic())
 
     def accepts(self, path: str) -> bool:
         return not self._read_only and self._table.accepts(self._resolve(path))
@@ -71,9 +101,10 @@ class RosInbound:
             _fill(made, _twist(encoding, payload))
         else:
             made = _decode(type_name, encoding, payload)
-        publisher = self._publisher(path, type_name, client)
-        publisher.publish(made)
-        self._count(publisher.topic_name, type_name)
+        outlet = self._outlet(path, type_name, client)
+        outlet.used_s = time.monotonic()
+        outlet.publisher.publish(made)
+        self._count(outlet.publisher.topic_name, type_name)
 
     def reports(self) -> list[tuple[str, str, FlowStats]]:
         """What clients published: topic, type and figures, by topic. From any thread."""
@@ -94,9 +125,18 @@ class RosInbound:
 
     def left(self, client: object) -> None:
         """Close its publishers, once what they sent last has had time to arrive."""
-        gone = [key for key in self._publishers if key[2] is client]
-        for publisher in [self._publishers.pop(key) for key in gone]:
-            asyncio.get_running_loop().call_later(_LINGER_S, self._destroy, publisher)
+        self._close(key for key in list(self._outlets) if key[2] is client)
+
+    def _tidy(self, now_s: float) -> None:
+        for key, outlet in list(self._outlets.items()):
+            idle = key[2] is None and not outlet.keeps and now_s - outlet.used_s > _IDLE_S
+            others = ros_endpoints.types_of_others(self._node, outlet.publisher.topic_name)
+            if idle or (others and outlet.type not in others):
+                self._close([key])
+
+    def _close(self, keys: Iterable[tuple[str, str, object]]) -> None:
+        for outlet in [self._outlets.pop(key) for key in keys]:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._destroy, outlet.publisher)
 
     def _destroy(self, publisher: Publisher) -> None:
         """In the executor's thread, which may be looking at it."""
@@ -116,19 +156,51 @@ class RosInbound:
         return f"{self._table.namespace.rstrip('/')}/{path}"
 
     def _type_of(self, path: str) -> str:
-        """The type that the graph knows for ``path``: that of whoever listens there."""
+        """The type that the graph knows for ``path``: that of whoever listens or speaks there."""
         topic = self._resolve(path)
-        types = dict(self._node.get_topic_names_and_types()).get(topic, [])
+        try:
+            types = ros_endpoints.types_of_others(self._node, topic)
+        except NameValidationException as error:
+            raise WireError("bad_topic", path[:80]) from error
+        types = types or {key[1] for key in self._outlets if key[0] == path}
         if len(types) != 1:
             raise WireError("no_type", f"{path[:60]} has {len(types)} types on the graph")
-        return str(types[0])
+        return next(iter(types))
 
-    def _publisher(self, path: str, type_name: str, client: object) -> Publisher:
+    def _outlet(self, path: str, type_name: str, client: object) -> _Outlet:
         key = (path, type_name, client)
-        if key not in self._publishers:
-            made = self._node.create_publisher(message_class(type_name), path, _QOS)
-            self._publishers[key] = made
-        return self._publishers[key]
+        if key not in self._outlets:
+            shared = [each for each in self._outlets if each[2] is client]
+            if len(shared) >= _MOST_SHARED:
+                self._close([min(shared, key=lambda each: self._outlets[each].used_s)])
+            self._outlets[key] = self._open(path, type_name)
+        return self._outlets[key]
+
+    def _open(self, path: str, type_name: str) -> _Outlet:
+        topic = self._resolve(path)
+        try:
+            others = ros_endpoints.types_of_others(self._node, topic)
+            if others and type_name not in others:
+                raise WireError("type_mismatch", f"{path[:60]} is {' and '.join(sorted(others))}")
+            qos = _qos(self._table.entry(topic))
+            made = self._node.create_publisher(message_class(type_name), topic, qos)
+        except NameValidationException as error:
+            raise WireError("bad_topic", path[:80]) from error
+        except RuntimeError as error:  # RCLError, which rclpy does not export
+            why = f"{path[:60]} cannot be published as {type_name}: {error}"
+            raise WireError("type_mismatch", why.splitlines()[0][:200]) from error
+        keeps = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        return _Outlet(made, type_name, keeps, time.monotonic())
+
+
+def _qos(route: RouteParams | None) -> QoSProfile:
+    """Reliable and volatile, unless the topic's route asks for something else."""
+    qos = QoSProfile(depth=_DEPTH)
+    if route is not None and route.reliability == "best_effort":
+        qos.reliability = ReliabilityPolicy.BEST_EFFORT
+    if route is not None and (route.latched or route.durability == "transient_local"):
+        qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return qos
 
 
 def _type(name: str) -> str:

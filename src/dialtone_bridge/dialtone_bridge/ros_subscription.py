@@ -55,13 +55,16 @@ class RosSubscription:
         self._tell_mix(())
         self._subscription = self._open()
 
-    def follow(self) -> None:
+    @property
+    def name(self) -> str:
+        return self._topic.name
+
+    def follow(self, offers: Sequence[Offer]) -> None:
         """Subscribe anew where the publishers' QoS changed, or where ROS refused it before."""
         if self._closed:
             return
         if time.monotonic() - self._old_since_s > _OVERLAP_S:
             self._close_old()
-        offers = ros_endpoints.offers(self._node, self._topic.name)
         if offers:
             self._adapt(self._wanted(offers))
         if self._subscription is None:

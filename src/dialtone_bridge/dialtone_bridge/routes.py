@@ -119,6 +119,11 @@ class RouteTable:
         asked = entry is not None and entry.route.direction in ("in", "both")
         return asked or _any(self._commands, path)
 
+    def entry(self, topic: str) -> RouteParams | None:
+        """What the table says of ``topic``, a full ROS name, in either direction."""
+        entry = self._best(topic_path(topic, self.namespace))
+        return entry.route if entry is not None else None
+
     def _best(self, path: str) -> _Entry | None:
         return max((each for each in self._entries if each.matches(path)),
                    key=lambda each: each.rank(path), default=None)  # fmt: skip
