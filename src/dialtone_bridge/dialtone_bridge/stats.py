@@ -86,8 +86,8 @@ class Refusals:
         return sum(self.by_reason.values())
 
 
-class Denials:
-    """What a server does not let us do, in its words; ``last`` are the newest."""
+class Troubles:
+    """What goes wrong at a server, in its words; ``last`` are the newest."""
 
     _MOST = 4
     _RECENT_S = 15.0

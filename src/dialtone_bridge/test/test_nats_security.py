@@ -197,11 +197,11 @@ async def test_what_its_server_denies_the_robot_is_said_and_it_is_not_well(
     transport = NatsTransport(NatsSettings(rig.robot, rig.nats_url, str(key)), Inbox(), log)
     await transport.open()
     running = asyncio.create_task(transport.run())
-    await until(lambda: int(transport.health().values.get("denied", 0)) > 6)
+    await until(lambda: int(transport.health().values.get("troubles", 0)) > 6)
     health = transport.health()
     assert not health.ok
     assert health.message.startswith("connected, but permissions violation")
-    said = [each for each in log.lines if "denies" in each]
+    said = [each for each in log.lines if "permissions violation" in each]
     assert len(said) == len(set(said)) == 4
     assert f'subscription to "dt.{rig.robot}.cmd.>". Fix: give nats_credentials' in said[0]
     await end_task(running)

@@ -175,7 +175,7 @@ async def connect(
     pending_bytes: int = 2 * 1024 * 1024,
     live: bool = False,
     on_state: Callable[[bool, str], None] | None = None,
-    on_denied: Callable[[str], None] | None = None,
+    on_trouble: Callable[[str], None] | None = None,
     credentials: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> Client:
@@ -184,8 +184,9 @@ async def connect(
     Returns once connected, or when the first attempt failed: the attempts then go on behind the
     returned client, with subscriptions made meanwhile kept. ``on_state(connected, why)`` runs on
     the loop whenever the link comes or goes, and at each attempt that failed, and
-    ``on_denied(words)`` whenever the server denies a publish or a subscription; nothing else tells
-    that what is published there reaches nobody. Pass
+    ``on_trouble(words)`` on what goes wrong while connected: the server denies a publish or a
+    subscription (nothing else tells that what is published there reaches nobody), a callback
+    failed, a subscription was too slow. Pass
     ``pending_bytes=NO_REPLAY`` for a connection that carries commands, and ``live`` for one whose
     messages are worth little once they waited. End it with ``await client.close()``. As whom, and
     with which TLS unless ``tls`` is given: ``natsauth``.
@@ -207,8 +208,8 @@ async def connect(
             why = str(error) or type(error).__name__
             client.back_off(why)
             tell(False, why)
-        elif on_denied is not None and "permissions violation" in str(error).lower():
-            on_denied(str(error).removeprefix("nats: ").strip("'"))
+        elif on_trouble is not None:
+            on_trouble((str(error) or repr(error)).removeprefix("nats: ").strip("'")[:300])
 
     async def on_up() -> None:
         client.waited = 0.0

@@ -17,7 +17,7 @@ from nats.aio.client import Client
 
 from dialtone_bridge.durable import DurableSender, DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
-from dialtone_bridge.stats import Denials
+from dialtone_bridge.stats import Troubles
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import Interest, InterestWatch
 from dialtone_bridge.transports.nats_calls import NatsCalls
@@ -63,7 +63,7 @@ class NatsTransport:
         self._commands: Client | None = None
         self._link_up = False
         self._complained = False
-        self._denied = Denials()
+        self._troubles = Troubles()
         self._farewells: set[asyncio.Task[None]] = set()
         self._why = "connecting"
         self._interest: Interest | None = None
@@ -99,7 +99,7 @@ class NatsTransport:
             settings.url,
             f"{settings.robot} telemetry",
             on_state=self._on_state,
-            on_denied=self._on_denied,
+            on_trouble=self._on_trouble,
             credentials=settings.credentials,
             live=True,
         )
@@ -107,7 +107,7 @@ class NatsTransport:
             settings.url,
             f"{settings.robot} commands",
             pending_bytes=NO_REPLAY,
-            on_denied=self._on_denied,
+            on_trouble=self._on_trouble,
             credentials=settings.credentials,
         )
         await self._commands.subscribe(
@@ -225,12 +225,12 @@ class NatsTransport:
             }
         for name, figures in self._figures.items():
             values |= {f"{name}.{key}": value for key, value in figures().items()}
-        if self._denied.total:
-            values |= {"denied": self._denied.total, "last_denied": self._denied.last}
+        if self._troubles.total:
+            values |= {"troubles": self._troubles.total, "last_trouble": self._troubles.last}
         if not self._link_up:
             return Health(False, f"no link: {self._why}", values)
-        if self._denied.recent(time.monotonic()):
-            return Health(False, f"connected, but {self._denied.last}", values)
+        if self._troubles.recent(time.monotonic()):
+            return Health(False, f"connected, but {self._troubles.last}", values)
         return Health(True, "connected", values)
 
     async def aclose(self) -> None:
@@ -256,13 +256,16 @@ class NatsTransport:
             self._say_once(f"{line}. Fix: {fix}" if fix else line)
         self._link_up = connected
 
-    def _on_denied(self, words: str) -> None:
-        """The server lets us not do something that we have to: say each thing once."""
-        if self._denied.count(words, time.monotonic()):
-            self._log.warning(
-                f"{self._settings.url} denies: {words}. Fix: give nats_credentials of the robot "
-                "there, with the permissions in docs/wire.md"
+    def _on_trouble(self, words: str) -> None:
+        """Something goes wrong though the link is up: say each thing once."""
+        if self._troubles.count(words, time.monotonic()):
+            fix = (
+                ". Fix: give nats_credentials of the robot there, with the permissions in "
+                "docs/wire.md"
+                if "permissions violation" in words.lower()
+                else ""
             )
+            self._log.warning(f"{self._settings.url}: {words}{fix}")
 
     def _say_once(self, line: str) -> None:
         """Warn when the link goes, and once where there never was one."""
