@@ -15,6 +15,7 @@ from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.nats_server import find_binary
 from dialtone_bridge.transports.base import Inbound
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core import natslink
 from dialtone_core.aio import end_task, timeout
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.errors import WireError
@@ -138,6 +139,43 @@ async def test_tls_comes_about_with_the_right_files_and_else_is_one_line_and_pat
     async with Link(url) as link, timeout(15):
         await link.transport.connected.wait()
         assert link.transport.health().ok
+
+
+async def test_a_certificate_that_turns_wrong_during_a_reconnect_is_named_and_mends_itself(
+    rig: Rig, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await certificate(files, "forged", files / "wrong.pem")
+    monkeypatch.setenv("DIALTONE_NATS_CA", str(files / "right.pem"))
+    monkeypatch.setattr(natslink, "_REFUSED_WAIT_S", 0.3)
+    (port,) = free_ports(1)
+
+    async def serve(name: str) -> Child:
+        config = files / f"{name}.conf"
+        own = f'cert_file: "{files / name}.pem", key_file: "{files / name}.key"'
+        config.write_text(f'listen: "127.0.0.1:{port}"\ntls {{ {own} }}\n')
+        child = Child(files / f"{name}.log", str(find_binary()), "--config", str(config))
+        rig.children.append(child)
+        await until(lambda: not is_free(port))
+        return child
+
+    server = await serve("server")
+    async with Link(f"tls://127.0.0.1:{port}") as link, timeout(40):
+        await link.transport.connected.wait()
+        for _ in range(2):
+            before = len(link.log.lines)
+            server.stop()
+            server = await serve("forged")
+            await until(lambda: "certificate" in link.transport.health().message.lower())
+            await until(lambda log=server: log.text().count("TLS handshake error") > 2)  # type: ignore[misc]
+            server.stop()
+            server = await serve("server")
+            await until(lambda: link.transport.health().ok)
+            said = link.log.lines[before:]
+            assert len(said) == 3, said
+            assert "disconnected" in said[0]
+            assert "certificate verify failed" in said[1]
+            assert "Fix: name the authority" in said[1]
+            assert said[2].startswith("connected to")
 
 
 async def test_a_server_that_offers_no_tls_is_told_no_secret(

@@ -208,7 +208,7 @@ async def connect(
             why = str(error) or type(error).__name__
             client.back_off(why)
             tell(False, why)
-        elif on_trouble is not None:
+        elif on_trouble is not None and not isinstance(error, nats.errors.UnexpectedEOF):
             on_trouble((str(error) or repr(error)).removeprefix("nats: ").strip("'")[:300])
 
     async def on_up() -> None:

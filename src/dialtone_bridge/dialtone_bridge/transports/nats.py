@@ -62,7 +62,7 @@ class NatsTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._commands: Client | None = None
         self._link_up = False
-        self._complained = False
+        self._said: str | None = None
         self._troubles = Troubles()
         self._farewells: set[asyncio.Task[None]] = set()
         self._why = "connecting"
@@ -250,10 +250,9 @@ class NatsTransport:
             self.connected.set()
             if not self._link_up:
                 self._status.poke()
-        elif self._link_up or why != "disconnected":
-            fix = remedy(why)
-            line = f"no link to {self._settings.url} ({why}); trying on"
-            self._say_once(f"{line}. Fix: {fix}" if fix else line)
+            self._said = None
+        else:
+            self._say_why(why)
         self._link_up = connected
 
     def _on_trouble(self, words: str) -> None:
@@ -267,8 +266,10 @@ class NatsTransport:
             )
             self._log.warning(f"{self._settings.url}: {words}{fix}")
 
-    def _say_once(self, line: str) -> None:
-        """Warn when the link goes, and once where there never was one."""
-        if self._link_up or not self._complained:
-            self._complained = True
-            self._log.warning(line)
+    def _say_why(self, why: str) -> None:
+        """Warn when the link goes or is not there, and again where a person can mend that."""
+        fix = remedy(why)
+        if self._said is None or (fix and fix != self._said):
+            self._said = fix
+            line = f"no link to {self._settings.url} ({why}); trying on"
+            self._log.warning(f"{line}. Fix: {fix}" if fix else line)
