@@ -8,6 +8,8 @@ Every lane is bounded in messages, bytes and age, has a stated policy, and count
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import threading
 import time
 from collections import deque
@@ -135,6 +137,9 @@ class Outbox(Generic[T]):
         self._lanes: list[Lane[T]] = []
         # Lanes that hold something, by priority; a lane among a thousand is found at once.
         self._ready: dict[Priority, deque[Lane[T]]] = {each: deque() for each in Priority}
+        #: Lanes by what they hold, while there is too much; ``None`` where that is not known.
+        self._heavy: list[tuple[int, int, Lane[T]]] | None = None
+        self._turns = itertools.count()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event: asyncio.Event | None = None
@@ -189,6 +194,7 @@ class Outbox(Generic[T]):
         found: list[tuple[Lane[T], T]] = []
         now_ns, taken = self._now_ns(), 0
         with self._lock:
+            self._heavy = None
             while len(found) < max_items and (max_bytes is None or taken <= max_bytes):
                 lane = self._next_lane()
                 if lane is None:
@@ -222,15 +228,33 @@ class Outbox(Generic[T]):
         if not lane._queued:
             lane._queued = True
             self._ready[lane.priority].append(lane)
-        if self._max_bytes is not None:
-            while self._bytes > self._max_bytes:
-                biggest = max(self._lanes, key=lambda each: each._bytes)
-                if len(biggest._items) < 2:
-                    break
-                biggest._drop_oldest()
+        most = self._max_bytes
+        if most is not None and (self._bytes > most or self._heavy is not None):
+            self._make_room(lane, most)
         sleeping = not self._signalled
         self._signalled = True
         return sleeping
+
+    def _make_room(self, grown: Lane[T], max_bytes: int) -> None:
+        """The biggest lane drops its oldest, again and again; its newest stays.
+
+        A client that does not read holds a thousand lanes full: they are looked through once and
+        then kept in order.
+        """
+        if self._heavy is None:
+            self._heavy = [(-each._bytes, next(self._turns), each) for each in self._lanes]
+            heapq.heapify(self._heavy)
+        else:
+            heapq.heappush(self._heavy, (-grown._bytes, next(self._turns), grown))
+        while self._heavy and self._bytes > max_bytes:
+            size, _, biggest = self._heavy[0]
+            if -size != biggest._bytes or biggest._closed or len(biggest._items) < 2:
+                heapq.heappop(self._heavy)  # another entry tells what it holds now, or none must
+                continue
+            biggest._drop_oldest()
+            heapq.heapreplace(self._heavy, (-biggest._bytes, next(self._turns), biggest))
+        if not self._heavy or len(self._heavy) > 4 * len(self._lanes):
+            self._heavy = None
 
     def _wake(self) -> None:
         loop, event = self._loop, self._event

@@ -167,6 +167,57 @@ def test_beyond_the_bound_of_all_lanes_the_biggest_pays() -> None:
     assert len(_drained(outbox)) == 51
 
 
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 60)), max_size=80), st.data())
+def test_whoever_grows_and_goes_the_bound_holds_and_the_newest_of_each_lane_stays(
+    puts: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    outbox: Outbox[int] = Outbox(max_bytes=150)
+    lanes = [outbox.open_lane(str(number)) for number in range(6)]
+    newest: dict[int, int] = {}
+    for number, (which, size) in enumerate(puts):
+        before = {lane.name: lane.waiting_bytes for lane in lanes}
+        before[lanes[which].name] += size
+        dropped = [lane.dropped for lane in lanes]
+        lanes[which].put(number, size)
+        newest[which] = number
+        held = sum(lane.waiting_bytes for lane in lanes)
+        assert held <= 150 or all(len(lane) < 2 for lane in lanes)
+        payers = [i for i, lane in enumerate(lanes) if lane.dropped > dropped[i]]
+        if len(payers) == 1 and lanes[payers[0]].dropped == dropped[payers[0]] + 1:
+            rich = [i for i, lane in enumerate(lanes) if len(lane) + (i in payers) > 1]
+            assert before[str(payers[0])] == max(before[str(i)] for i in rich)
+        if data.draw(st.booleans()):
+            for lane, _ in outbox.drain(data.draw(st.integers(1, 3))):
+                if not len(lane):
+                    newest.pop(int(lane.name), None)
+    kept: dict[str, int] = {}
+    for name, item in _drained(outbox):
+        kept[name] = item
+    assert kept == {str(which): number for which, number in newest.items()}
+
+
+def test_a_full_outbox_of_a_thousand_lanes_is_not_looked_through_at_each_message() -> None:
+    outbox: Outbox[int] = Outbox(max_bytes=100_000)
+    lanes = [outbox.open_lane(str(number)) for number in range(1000)]
+    for _ in range(2):
+        for lane in lanes:
+            lane.put(0, 100)
+    looked = 0
+
+    class Lanes(list):  # type: ignore[type-arg]
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            nonlocal looked
+            looked += 1
+            return super().__iter__()
+
+    outbox._lanes = Lanes(outbox._lanes)
+    outbox._heavy = None
+    for turn in range(5000):
+        lanes[turn % 1000].put(turn, 100)
+    assert sum(lane.waiting_bytes for lane in lanes) == 100_000
+    assert looked < 10
+
+
 def test_a_closed_lane_gives_its_bytes_back_and_takes_no_more() -> None:
     outbox: Outbox[int] = Outbox(max_bytes=100)
     gone, stays = outbox.open_lane("gone"), outbox.open_lane("stays")
