@@ -37,15 +37,18 @@ def split(payload: bytes, number: int, size: int = CHUNK_BYTES) -> Iterator[tupl
 class Assembler:
     """Puts pieces together again; one for each subject and sender.
 
-    Holds at most ``max_bytes`` of incomplete messages and forgets the oldest beyond; ``spoilt``
-    counts the messages that were given up.
+    Holds at most ``max_messages`` incomplete messages of ``max_bytes`` together and gives up the
+    oldest beyond; ``spoilt`` counts the messages that were given up, each once.
     """
 
-    def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, max_bytes: int = 256 * 1024 * 1024, max_messages: int = 256) -> None:
         self.spoilt = 0
         self._max_bytes = max_bytes
+        self._max_messages = max_messages
         self._bytes = 0
         self._open: OrderedDict[str, list[bytes]] = OrderedDict()
+        #: Given up while more of their pieces may come, which must not count again.
+        self._given_up: OrderedDict[str, None] = OrderedDict()
 
     def take(self, headers: Mapping[str, str] | None, payload: bytes) -> bytes | None:
         """The whole message if this was all of it or its last piece, else ``None``.
@@ -55,23 +58,27 @@ class Assembler:
         if headers is None or ID not in headers:
             return payload
         name, index, count = _place(headers)
+        if name in self._given_up:
+            return None
         parts = self._open.setdefault(name, [])
         if index != len(parts):
-            self._drop(name)
+            self._give_up(name)
             return None
         parts.append(payload)
         self._bytes += len(payload)
         if len(parts) == count:
             self._bytes -= sum(map(len, self._open.pop(name)))
             return b"".join(parts)
-        while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._open)))
+        while self._bytes > self._max_bytes or len(self._open) > self._max_messages:
+            self._give_up(next(iter(self._open)))
         return None
 
-    def _drop(self, name: str) -> None:
-        parts = self._open.pop(name)
-        self._bytes -= sum(map(len, parts))
+    def _give_up(self, name: str) -> None:
+        self._bytes -= sum(map(len, self._open.pop(name)))
         self.spoilt += 1
+        self._given_up[name] = None
+        if len(self._given_up) > self._max_messages:
+            self._given_up.popitem(last=False)
 
 
 def _place(headers: Mapping[str, str]) -> tuple[str, int, int]:

@@ -56,6 +56,25 @@ def test_memory_is_bounded_whatever_is_begun_and_never_ended() -> None:
     assert made.spoilt == 490
 
 
+def test_pieces_without_a_byte_are_bounded_too() -> None:
+    made = Assembler(max_bytes=1000, max_messages=16)
+    for number in range(100_000):
+        made.take({ID: str(number), INDEX: "0", COUNT: "2"}, b"")
+    assert made.spoilt == 100_000 - 16
+    assert len(made._open) == len(made._given_up) == 16
+
+
+@pytest.mark.parametrize("lost", [0, 3, 8])
+def test_a_message_that_lost_a_piece_is_spoilt_once_and_no_other_is(lost: int) -> None:
+    made = Assembler()
+    for index, (headers, part) in enumerate(pieces(bytes(range(100)), 1, 10)):
+        if index != lost:
+            assert made.take(headers, part) is None
+    assert made.spoilt == 1
+    whole = [made.take(headers, part) for headers, part in pieces(b"next one", 2, 3)]
+    assert (whole[-1], made.spoilt) == (b"next one", 1)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
