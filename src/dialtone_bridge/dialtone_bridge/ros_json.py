@@ -36,6 +36,7 @@ from dialtone_core.errors import WireError
 from dialtone_ros.types import message_class
 
 _SAFE = 2**53 - 1
+_MOST_DIGITS = len(str(2**64))
 _FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 _BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 _BYTES = ("uint8", "char", "octet")
@@ -110,7 +111,8 @@ def _coder(kind: Any) -> Coder:
     if isinstance(kind, idl.NamespacedType):
         return _coder_of(message_class("/".join([*kind.namespaces, kind.name])))
     if isinstance(kind, idl.AbstractGenericString):
-        return _string(getattr(kind, "maximum_size", None))
+        wide = isinstance(kind, idl.AbstractWString)
+        return _string(getattr(kind, "maximum_size", None), "utf-16-le" if wide else "utf-8")
     if isinstance(kind, idl.Array):
         return _list(kind.value_type, kind.size, kind.size)
     if isinstance(kind, idl.BoundedSequence):
@@ -147,8 +149,8 @@ def _integer(low: int, high: int) -> Coder:
         return number if -_SAFE <= number <= _SAFE else str(number)
 
     def decode(value: Any, where: str) -> int:
-        if isinstance(value, str) and high > _SAFE and value.removeprefix("-").isdecimal():
-            value = int(value[:24])
+        if isinstance(value, str) and high > _SAFE:
+            value = _whole(value, where)
         if isinstance(value, bool) or not isinstance(value, int):
             raise WireError("not_integer", where)
         if not low <= value <= high:
@@ -156,6 +158,17 @@ def _integer(low: int, high: int) -> Coder:
         return value
 
     return Coder(encode if high > _SAFE else int, decode)
+
+
+def _whole(text: str, where: str) -> int:
+    """The integer that ``text`` is; Python reads at most 4,300 digits, and slowly."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise WireError("not_integer", where)
+    digits = digits.lstrip("0") or "0"
+    if len(digits) > _MOST_DIGITS:
+        raise WireError("out_of_range", where)
+    return -int(digits) if text[0] == "-" else int(digits)
 
 
 def _float(limit: float) -> Coder:
@@ -175,11 +188,14 @@ def _float(limit: float) -> Coder:
     return Coder(encode, decode)
 
 
-def _string(limit: int | None) -> Coder:
+def _string(limit: int | None, encoding: str) -> Coder:
+    """A string is bounded in what DDS carries of it: bytes of UTF-8, or words of UTF-16."""
+    unit = len("x".encode(encoding))
+
     def decode(value: Any, where: str) -> str:
         if not isinstance(value, str):
             raise WireError("not_string", where)
-        if limit is not None and len(value.encode()) > limit:
+        if limit is not None and len(value.encode(encoding, "surrogatepass")) > limit * unit:
             raise WireError("too_long", where)
         if "\0" in value:
             raise WireError("not_string", f"{where} holds a NUL")

@@ -19,6 +19,7 @@ from rosidl_parser import definition as idl
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32, Int64, String, UInt8
 
+from dialtone_bridge import ros_json
 from dialtone_bridge.ros_json import cdr_to_json, from_json, parse, to_json
 from dialtone_core.errors import WireError
 from dialtone_ros.types import message_class
@@ -115,6 +116,33 @@ def test_numbers_that_javascript_would_round_travel_as_strings() -> None:
     assert from_json(Int64, {"data": "-9223372036854775808"}).data == -(2**63)
 
 
+@pytest.mark.parametrize("text", ["0" * 24 + "5", "0" * 5000 + "5", "-" + "0" * 30 + "5"])
+def test_zeros_in_front_of_an_integer_change_nothing(text: str) -> None:
+    assert from_json(Int64, {"data": text}).data == (-5 if text[0] == "-" else 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "fits"),
+    [
+        (idl.BoundedWString(4), "üüüü", True),
+        (idl.BoundedWString(4), "\U0001f916\U0001f916", True),
+        (idl.BoundedWString(4), "\U0001f916\U0001f916x", False),
+        (idl.BoundedWString(4), "plain", False),
+        (idl.BoundedString(4), "üü", True),
+        (idl.BoundedString(4), "üüx", False),
+    ],
+)
+def test_a_string_is_bounded_in_bytes_and_a_wide_one_in_words(
+    kind: Any, text: str, fits: bool
+) -> None:
+    decode = ros_json._coder(kind).decode
+    if fits:
+        assert decode(text, "name") == text
+        return
+    with pytest.raises(WireError, match="too_long"):
+        decode(text, "name")
+
+
 def test_bytes_are_base64_and_a_list_is_taken_too() -> None:
     made = to_json(CompressedImage(format="jpeg", data=b"\xff\xd8"))
     assert made["data"] == "/9g="
@@ -135,6 +163,10 @@ def test_bytes_are_base64_and_a_list_is_taken_too() -> None:
         (UInt8, {"data": "7"}, "not_integer"),
         (Int64, {"data": str(2**63)}, "out_of_range"),
         (Int64, {"data": "9" * 4000}, "out_of_range"),
+        (Int64, {"data": "9" * 9000}, "out_of_range"),
+        (Int64, {"data": "5 apples"}, "not_integer"),
+        (Int64, {"data": "\u0665"}, "not_integer"),
+        (Int64, {"data": "-"}, "not_integer"),
         (Float32, {"data": 1e39}, "out_of_range"),
         (Float32, {"data": "fast"}, "not_number"),
         (CompressedImage, {"data": "?"}, "not_base64"),
