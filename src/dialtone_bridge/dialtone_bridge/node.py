@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from importlib.metadata import entry_points
 
 from rclpy.node import Node
 
@@ -25,6 +26,9 @@ from dialtone_core.paths import RobotFile
 from dialtone_core.process import COMMANDS_FIRST, hurry, share_heaps
 from dialtone_ros.runtime import run_async
 
+#: Entry points of transports beside the two that are built in.
+TRANSPORTS = "dialtone.transports"
+
 
 class Bridge:
     """All parts of one bridge. ``open`` may fail with a ``DialtoneError``; ``close`` undoes it."""
@@ -40,6 +44,8 @@ class Bridge:
             deny=params.deny_topics,
             commands=params.command_topics,
             namespace=namespace,
+            include_hidden=params.include_hidden,
+            transports=_known_transports(),
         )
         inbound = self._inbound = RosInbound(node, table, params.read_only)
         self._transports: list[Transport] = []
@@ -105,6 +111,10 @@ class Bridge:
             nats_credentials=self._params.nats_credentials,
         )
         self._file.write()
+
+
+def _known_transports() -> list[str]:
+    return ["nats", "foxglove", *(each.name for each in entry_points(group=TRANSPORTS))]
 
 
 async def _main(node: Node, params: BridgeParams, stop: asyncio.Event) -> None:

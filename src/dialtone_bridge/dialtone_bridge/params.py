@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dialtone_bridge.foxglove.params import FoxgloveParams
 from dialtone_core.config import param
 
-_DIRECTIONS = ("out", "in", "both", "none")
+_DIRECTIONS = ("auto", "out", "in", "both", "none")
 _ENCODINGS = ("auto", "cdr", "json", "jpeg")
 _DELIVERY = ("auto", "latest", "queue")
 _PRIORITIES = ("auto", "command", "event", "telemetry", "bulk")
@@ -22,8 +22,10 @@ class RouteParams:
     ``auto`` (and 0) leave the choice to the built-in route of the topic's type.
     """
 
-    topic: str = param("", "topic or regular expression, matched whole, without the namespace")
-    direction: str = param("out", "which way it may go; none denies it", choices=_DIRECTIONS)
+    topic: str = param("", "topic or regular expression, matched whole, with or without the "
+                       "namespace")  # fmt: skip
+    direction: str = param("auto", "which way it may go; auto is out, and in where command_topics "
+                           "says so; none denies it", choices=_DIRECTIONS)  # fmt: skip
     encoding: str = param("auto", "payload on NATS; auto sends pictures as jpeg, the rest as cdr",
                           choices=_ENCODINGS)  # fmt: skip
     max_rate_hz: float = param(0.0, "newest messages pass, the rest is skipped; 0 is all",
@@ -88,9 +90,10 @@ class BridgeParams(FoxgloveParams):
         "empty is the embedded server's own"
     )  # fmt: skip
     allow_topics: list[str] = param([".*"], "regular expressions of topics that may leave")
-    deny_topics: list[str] = param(
-        ["/?parameter_events", ".*/_.*", "_.*"], "those that may not; wins over allow"
-    )
+    deny_topics: list[str] = param([], "those that may not; wins over allow")
+    include_hidden: bool = param(False, "also topics with a token that begins with _, and "
+                                 "/parameter_events; without it only those that a route, "
+                                 "allow_topics or command_topics names exactly")  # fmt: skip
     command_topics: list[str] = param(
         ["cmd_vel", "goal_pose", "initialpose", "clicked_point"],
         "regular expressions of topics that clients may publish on",

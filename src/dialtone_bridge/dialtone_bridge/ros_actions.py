@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -15,6 +14,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from dialtone_bridge.actions import ActionInfo, Feedback, News
+from dialtone_bridge.patterns import Patterns
 from dialtone_bridge.ros_json import from_json, to_json
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.routes import topic_path
@@ -54,7 +54,7 @@ class RosActions:
     ) -> None:
         self.lane: Lane[News] | None = None
         self._node = node
-        self._allow = [re.compile(pattern) for pattern in allow]
+        self._allow = Patterns("allow_actions", allow)
         self._services = services
         self._post = post
         self._feedback: dict[str, Subscription] = {}
@@ -69,8 +69,7 @@ class RosActions:
             action = name.removesuffix(_GOAL_SERVICE)
             path = topic_path(action, self._node.get_namespace())
             # A name of which only clients are left is still in the graph.
-            allowed = any(pattern.fullmatch(path) for pattern in self._allow)
-            if allowed and self._node.count_services(name):
+            if self._allow.match(path, action) and self._node.count_services(name):
                 info = ActionInfo(action, path, types[0].removesuffix(_GOAL_TYPE))
                 found += [info] if self._usable(info) else []
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -13,6 +12,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.timer import Timer
 
+from dialtone_bridge.patterns import Patterns
 from dialtone_bridge.ros_json import parse, to_json
 from dialtone_bridge.routes import topic_path
 from dialtone_bridge.transports.base import ServiceInfo
@@ -35,7 +35,7 @@ class RosServices:
         self, node: Node, allow: Sequence[str], post: Callable[[Callable[[], None]], None]
     ) -> None:
         self._node = node
-        self._allow = [re.compile(pattern) for pattern in allow]
+        self._allow = Patterns("allow_services", allow)
         self._post = post
         self._clients: dict[str, Client] = {}
         self._unready: list[Callable[[], None]] = []
@@ -46,7 +46,7 @@ class RosServices:
         found = []
         for name, types in self._node.get_service_names_and_types():
             path = topic_path(name, self._node.get_namespace())
-            if not any(pattern.fullmatch(path) for pattern in self._allow):
+            if not self._allow.match(path, name):
                 continue
             if not self._node.count_services(name):  # our own client keeps the name alive
                 continue

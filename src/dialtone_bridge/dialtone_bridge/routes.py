@@ -1,9 +1,10 @@
 """Which topic goes where, and how: the table of the params file resolved for one topic. Pure.
 
-Topic names here are *paths*: relative to the robot's namespace (``camera/front``), or with their
-leading slash where they lie outside of it, so that one table serves any namespace. Deny wins over
+A topic has two names here: its *path*, relative to the robot's namespace (``camera/front``), so
+that one table serves any namespace, and its full name; a pattern may match either. Deny wins over
 allow. Among entries that match, an exact name beats a pattern, a longer pattern a shorter one,
 then the later label in the alphabet: the order in which a params file is read does not matter.
+Hidden topics are for those who name them exactly.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dialtone_bridge.params import RouteParams
+from dialtone_bridge.patterns import Patterns, compile_pattern
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Policy, Priority
 from dialtone_core.errors import ConfigError
 
 MIB = 1024 * 1024
+#: Every node's, about everything; hidden like a name with a token that begins with ``_``.
+PARAMETER_EVENTS = "/parameter_events"
 JPEG_CAPABLE = "sensor_msgs/msg/CompressedImage"
 
 #: Types whose messages are big enough to hold up the others.
@@ -62,24 +66,37 @@ class Route:
     durable: bool = False
     oversize: str = "chunk"
     transports: frozenset[str] = field(default_factory=frozenset)
+    direction: str = "out"
+    """``both`` where clients may publish there too."""
+    exact: bool = False
+    """Made for this topic by name, and not by a pattern."""
 
     def carries(self, transport: str) -> bool:
         """Whether ``transport`` may carry it."""
         return not self.transports or transport in self.transports
 
     def as_latched(self) -> Route:
-        """The same for a topic whose publishers latch (transient local)."""
-        return replace(self, latched=True, policy=replace(self.policy, max_age_ns=0))
+        """The same for a topic whose publishers latch (transient local).
+
+        Each of them has something to say that stays true, so that a rate which a pattern meant
+        for streams would lose what never comes again.
+        """
+        rate_hz = self.max_rate_hz if self.exact else 0.0
+        policy = replace(self.policy, max_age_ns=0)
+        return replace(self, latched=True, policy=policy, max_rate_hz=rate_hz)
 
 
 def topic_path(topic: str, namespace: str) -> str:
-    """Full ROS name to the path that the table matches."""
+    """Full ROS name to its path: without the namespace, or whole where it lies elsewhere."""
     prefix = "/" if namespace == "/" else namespace.rstrip("/") + "/"
     return topic[len(prefix) :] if topic.startswith(prefix) else topic
 
 
 class RouteTable:
-    """The resolved table. Raises ``ConfigError`` for a pattern that is none."""
+    """The resolved table. ``transports`` are those that there can be (none given: any name).
+
+    Raises ``ConfigError`` for a pattern that is none and for an entry that could do nothing.
+    """
 
     def __init__(
         self,
@@ -89,44 +106,75 @@ class RouteTable:
         deny: Sequence[str] = (),
         commands: Sequence[str] = (),
         namespace: str = "/",
+        include_hidden: bool = False,
+        transports: Sequence[str] = (),
     ) -> None:
         self.namespace = namespace
-        self._allow = _patterns("allow_topics", allow)
-        self._deny = _patterns("deny_topics", deny)
-        self._commands = _patterns("command_topics", commands)
+        self._allow = Patterns("allow_topics", allow)
+        self._deny = Patterns("deny_topics", deny)
+        self._commands = Patterns("command_topics", commands)
+        self._include_hidden = include_hidden
         self._entries = [_Entry(label, route) for label, route in routes.items()]
+        for entry in self._entries:
+            entry.check_transports(transports)
+
+    def refusal(self, topic: str) -> str:
+        """Why ``topic``, a full ROS name, may not leave; empty where it may."""
+        names = self._names(topic)
+        entry = self._best(names)
+        if self._deny.match(*names):
+            return "deny_topics"
+        if self._hides(names, entry, self._allow):
+            return "hidden"
+        if not self._allow.match(*names):
+            return "not in allow_topics"
+        if entry is not None and entry.route.direction in ("none", "in"):
+            return f"route {entry.label}"
+        return ""
 
     def route(self, topic: str, type_name: str) -> Route | None:
         """The route of ``topic`` on its way out, or ``None`` where it may not leave."""
-        path = topic_path(topic, self.namespace)
-        if _any(self._deny, path) or not _any(self._allow, path):
+        if self.refusal(topic):
             return None
-        entry = self._best(path)
+        names = self._names(topic)
+        entry = self._best(names)
         if entry is None:
-            return _resolve("default", RouteParams(), type_name)
-        if entry.route.direction in ("none", "in"):
-            return None
-        return _resolve(entry.label, entry.route, type_name)
+            made = _resolve("default", RouteParams(), type_name)
+        else:
+            made = _resolve(entry.label, entry.route, type_name)
+        direction = "both" if self.accepts(topic) else "out"
+        exact = entry is not None and entry.spells(names)
+        return replace(made, direction=direction, exact=exact)
 
     def accepts(self, topic: str) -> bool:
         """Whether clients may publish on ``topic``, a full ROS name."""
-        path = topic_path(topic, self.namespace)
-        if _any(self._deny, path):
+        names = self._names(topic)
+        entry = self._best(names)
+        direction = entry.route.direction if entry is not None else "auto"
+        if self._deny.match(*names) or self._hides(names, entry, self._commands):
             return False
-        entry = self._best(path)
-        if entry is not None and entry.route.direction == "none":
-            return False
-        asked = entry is not None and entry.route.direction in ("in", "both")
-        return asked or _any(self._commands, path)
+        if direction == "auto":
+            return self._commands.match(*names)
+        return direction in ("in", "both")
 
     def entry(self, topic: str) -> RouteParams | None:
         """What the table says of ``topic``, a full ROS name, in either direction."""
-        entry = self._best(topic_path(topic, self.namespace))
+        entry = self._best(self._names(topic))
         return entry.route if entry is not None else None
 
-    def _best(self, path: str) -> _Entry | None:
-        return max((each for each in self._entries if each.matches(path)),
-                   key=lambda each: each.rank(path), default=None)  # fmt: skip
+    def _names(self, topic: str) -> tuple[str, str]:
+        return topic_path(topic, self.namespace), topic
+
+    def _hides(self, names: tuple[str, str], entry: _Entry | None, named: Patterns) -> bool:
+        """Whether it is a hidden topic that neither its entry nor ``named`` has by name."""
+        path, topic = names
+        if self._include_hidden or not ("/_" in f"/{path}" or topic == PARAMETER_EVENTS):
+            return False
+        return not (named.spell(*names) or (entry is not None and entry.spells(names)))
+
+    def _best(self, names: tuple[str, str]) -> _Entry | None:
+        return max((each for each in self._entries if each.matches(names)),
+                   key=lambda each: each.rank(names), default=None)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,20 +184,39 @@ class _Entry:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return _compile(f"routes.{self.label}.topic", self.route.topic)
+        return compile_pattern(f"routes.{self.label}.topic", self.route.topic)
 
     def __post_init__(self) -> None:
         if not self.route.topic:
             raise ConfigError(
                 f"routes.{self.label}.topic is empty", fix="give a topic or a regular expression"
             )
-        _compile(f"routes.{self.label}.topic", self.route.topic)  # a wrong one stops the start
+        _ = self._pattern  # a wrong one stops the start
 
-    def matches(self, path: str) -> bool:
-        return self.route.topic == path or self._pattern.fullmatch(path) is not None
+    def check_transports(self, known: Sequence[str]) -> None:
+        """Raises ``ConfigError`` for a transport that is none, and where none can keep it."""
+        name, wanted = f"routes.{self.label}.transports", self.route.transports
+        unknown = [each for each in wanted if known and each not in known]
+        if unknown:
+            raise ConfigError(
+                f"{name} is {wanted}, and {unknown[0]!r} is no transport here",
+                fix=f"give some of {', '.join(known)}",
+            )
+        if self.route.durable and wanted and "nats" not in wanted:
+            raise ConfigError(
+                f"routes.{self.label}.durable is true, but {name} is {wanted}, without nats",
+                fix="add nats, which keeps it, or leave durable out",
+            )
 
-    def rank(self, path: str) -> tuple[bool, int, str]:
-        return (self.route.topic == path, len(self.route.topic), self.label)
+    def matches(self, names: Sequence[str]) -> bool:
+        return self.spells(names) or any(self._pattern.fullmatch(each) for each in names)
+
+    def spells(self, names: Sequence[str]) -> bool:
+        """Whether it has the topic by name."""
+        return self.route.topic in names
+
+    def rank(self, names: Sequence[str]) -> tuple[bool, int, str]:
+        return (self.spells(names), len(self.route.topic), self.label)
 
 
 def _resolve(label: str, asked: RouteParams, type_name: str) -> Route:
@@ -199,20 +266,3 @@ def _priority(asked: str, type_name: str) -> Priority:
     if type_name in EVENT_TYPES:
         return Priority.EVENT
     return Priority.BULK if type_name in BULK_TYPES else Priority.TELEMETRY
-
-
-def _patterns(name: str, texts: Sequence[str]) -> list[re.Pattern[str]]:
-    return [_compile(f"{name}[{index}]", text) for index, text in enumerate(texts)]
-
-
-def _compile(name: str, text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise ConfigError(
-            f"{name} is {text!r}, no regular expression ({error})", fix="correct the pattern"
-        ) from error
-
-
-def _any(patterns: list[re.Pattern[str]], path: str) -> bool:
-    return any(pattern.fullmatch(path) for pattern in patterns)

@@ -19,7 +19,12 @@ IMAGE = "sensor_msgs/msg/CompressedImage"
 
 
 def table(**routes: RouteParams) -> RouteTable:
-    return RouteTable(routes, deny=["/?parameter_events"], commands=["cmd_vel"])
+    return RouteTable(routes, commands=["cmd_vel"])
+
+
+def leaves(routes: RouteTable, *topics: str) -> list[str]:
+    """Those of ``topics`` that may leave."""
+    return [topic for topic in topics if routes.route(topic, "std_msgs/msg/String") is not None]
 
 
 def test_a_plain_robot_is_bridged_with_no_table() -> None:
@@ -60,6 +65,114 @@ def test_the_table_serves_any_namespace() -> None:
     assert (ours.label, others.label) == ("o", "default")
     assert topic_path("/robot2/odom", "/robot2") == "odom"
     assert topic_path("/robot22/odom", "/robot2") == "/robot22/odom"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "namespace", "matched"),
+    [
+        ("odom", "/", {"/odom"}),
+        ("/odom", "/", {"/odom"}),
+        ("/.*/odom", "/", {"/robot2/odom"}),
+        ("odom", "/robot2", {"/robot2/odom"}),
+        ("/robot2/odom", "/robot2", {"/robot2/odom"}),
+        ("/odom", "/robot2", {"/odom"}),
+    ],
+)
+def test_a_pattern_matches_the_path_and_the_full_name(
+    pattern: str, namespace: str, matched: set[str]
+) -> None:
+    topics = {"/odom", "/robot2/odom"}
+    denied = RouteTable({}, deny=[pattern], namespace=namespace)
+    allowed = RouteTable({}, allow=[pattern], namespace=namespace)
+    asked = RouteTable({}, commands=[pattern], namespace=namespace)
+    entry = RouteTable({"o": RouteParams(topic=pattern)}, namespace=namespace)
+    assert set(leaves(denied, *topics)) == topics - matched
+    assert set(leaves(allowed, *topics)) == matched
+    assert {topic for topic in topics if asked.accepts(topic)} == matched
+    routes = {topic: entry.route(topic, "std_msgs/msg/String") for topic in topics}
+    assert {topic for topic, made in routes.items() if made and made.label == "o"} == matched
+
+
+HIDDEN = ("/_secret", "/arm/_action/status", "/parameter_events")
+
+
+def test_hidden_topics_stay_whatever_else_is_denied_and_whatever_pattern_matches() -> None:
+    routes = RouteTable(
+        {"all": RouteParams(topic=".*", direction="both"), "some": RouteParams(topic="_.*")},
+        deny=["secret"],
+        commands=[".*"],
+    )
+    assert leaves(routes, *HIDDEN) == []
+    assert not any(map(routes.accepts, HIDDEN))
+    assert [routes.refusal(topic) for topic in HIDDEN] == ["hidden"] * 3
+
+
+def test_hidden_topics_leave_where_they_are_asked_for() -> None:
+    assert leaves(RouteTable({}, include_hidden=True), *HIDDEN) == list(HIDDEN)
+    named = RouteTable({"s": RouteParams(topic="_secret")})
+    listed = RouteTable({}, allow=[".*", "/_secret"], commands=["_secret"])
+    assert leaves(named, *HIDDEN) == leaves(listed, *HIDDEN) == ["/_secret"]
+    assert not named.accepts("/_secret")
+    assert listed.accepts("/_secret")
+
+
+def test_a_namespace_that_is_hidden_hides_none_of_its_topics() -> None:
+    assert leaves(RouteTable({}, namespace="/_lab"), "/_lab/odom", "/_lab/_x") == ["/_lab/odom"]
+
+
+def test_a_topic_that_may_not_leave_has_a_reason() -> None:
+    shut = RouteParams(topic="shut", direction="none")
+    routes = RouteTable({"s": shut}, allow=["[a-z]+"], deny=["secret"])
+    topics = ("/odom", "/secret", "/_x", "/x2", "/shut")
+    assert [routes.refusal(topic) for topic in topics] == [
+        "",
+        "deny_topics",
+        "hidden",
+        "not in allow_topics",
+        "route s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("direction", "out", "into"),
+    [
+        ("auto", True, True),
+        ("out", True, False),
+        ("in", False, True),
+        ("both", True, True),
+        ("none", False, False),
+    ],
+)
+def test_a_direction_that_is_written_wins_over_command_topics(
+    direction: str, out: bool, into: bool
+) -> None:
+    goal = {"g": RouteParams(topic="goal_pose", direction=direction)}
+    routes = RouteTable(goal, commands=["goal_pose"])
+    made = routes.route("/goal_pose", "geometry_msgs/msg/PoseStamped")
+    assert (made is not None, routes.accepts("/goal_pose")) == (out, into)
+    if made is not None:
+        assert made.direction == ("both" if into else "out")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            RouteParams(topic="x", transports=["nats", "natss"]),
+            r"routes\.x\.transports is \['nats', 'natss'\], and 'natss' is no transport here. "
+            r"Fix: give some of nats, foxglove, memory",
+        ),
+        (
+            RouteParams(topic="x", durable=True, transports=["foxglove"]),
+            r"routes\.x\.durable is true, but routes\.x\.transports is \['foxglove'\], "
+            r"without nats. Fix: ",
+        ),
+    ],
+)
+def test_an_entry_that_could_do_nothing_stops_the_start(entry: RouteParams, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        RouteTable({"x": entry}, transports=["nats", "foxglove", "memory"])
+    RouteTable({"x": RouteParams(topic="x", transports=["anything"])})
 
 
 def test_clients_publish_only_where_the_table_lets_them() -> None:
