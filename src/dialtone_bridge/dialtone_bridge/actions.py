@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from dialtone_core.aio import end_task
 from dialtone_core.delivery import Lane, Outbox, Policy, Priority
 from dialtone_core.errors import DialtoneError, WireError
-from dialtone_core.naming import topic_to_path
+from dialtone_core.naming import ROOT, topic_to_path
 from dialtone_core.natslink import Handler
 
 #: Goals whose results are kept or waited for; beyond them the oldest is forgotten.
@@ -37,6 +37,12 @@ class ActionInfo:
     name: str
     path: str
     type: str
+
+    @property
+    def tail(self) -> str:
+        """Of its subjects; a path with a leading slash lies outside of the namespace."""
+        outside = self.path.startswith("/")
+        return topic_to_path(f"{ROOT}{self.path}" if outside else self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class ActionDesk:
                 await self._forget(goal)
         for action in offered:
             if action not in self._served:
-                package = topic_to_path(action.path)
+                package = action.tail
                 self._served[action] = await self._speaker.serve(package, self.handlers(action))
 
     def handlers(self, action: ActionInfo) -> dict[str, Handler]:
@@ -226,7 +232,7 @@ class ActionDesk:
     async def _tell(
         self, action: ActionInfo, what: str, goal_id: bytes, body: Mapping[str, Any]
     ) -> None:
-        name = f"{topic_to_path(action.path)}.{what}"
+        name = f"{action.tail}.{what}"
         said = {"goal_id": str(uuid.UUID(bytes=goal_id)), **body}
         await self._speaker.publish_event(name, said)
 

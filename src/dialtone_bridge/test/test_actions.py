@@ -19,6 +19,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.task import Future
 from std_msgs.msg import Int32, String
 
+from dialtone_bridge.actions import ActionInfo
 from dialtone_core.aio import timeout
 
 TYPES = Path(__file__).with_name("types")
@@ -194,3 +195,9 @@ async def test_goals_are_cancelled_by_id_or_all_and_end_with_their_action(
                 await asyncio.sleep(0.05)
             except nats.errors.NoRespondersError:
                 gone = True
+
+
+def test_an_action_outside_of_the_namespace_has_subjects_of_its_own() -> None:
+    own = ActionInfo("/robot2/arm/pick", "arm/pick", "x/action/Pick")
+    foreign = ActionInfo("/arm/pick", "/arm/pick", "x/action/Pick")
+    assert (own.tail, foreign.tail) == ("arm.pick", "_root.arm.pick")

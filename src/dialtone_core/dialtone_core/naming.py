@@ -6,6 +6,9 @@ import re
 
 from dialtone_core.errors import DialtoneError
 
+#: First token of the tail of a subject whose topic lies outside of the robot's namespace. A token
+#: that begins with ``_`` is hidden in ROS, so that hardly anybody's name is in the way.
+ROOT = "_root"
 _ROBOT = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TYPE = re.compile(r"[a-zA-Z]\w*/(?:(?:msg|srv|action)/)?[A-Z]\w*")
 
@@ -26,18 +29,26 @@ def check_robot_name(name: str) -> str:
 def topic_to_path(topic: str, namespace: str = "/") -> str:
     """ROS topic to the tail of a subject: ``/robot2/camera/front`` → ``camera.front``.
 
-    ``namespace`` is cut off where the topic lies in it: the subject already names the robot.
-    A topic outside of the namespace keeps its full path.
+    ``namespace`` is cut off where the topic lies in it: the subject already names the robot. A
+    full name outside of it goes under ``_root``: two topics never share a subject. A name without
+    a leading slash lies in it.
     """
     namespace = "/" + namespace.strip("/")
-    if namespace != "/" and topic.startswith(namespace + "/"):
-        topic = topic[len(namespace) :]
-    return topic.strip("/").replace("/", ".")
+    tail = topic
+    if namespace != "/":
+        tail = topic.removeprefix(namespace + "/")
+        if tail.split("/")[0] == ROOT:  # its own, which must not pass for one of the others
+            tail = f"{namespace}/{tail}"
+        if tail.startswith("/"):
+            tail = ROOT + tail
+    return tail.strip("/").replace("/", ".")
 
 
-def path_to_topic(path: str) -> str:
-    """Tail of a subject to a relative ROS topic: ``cmd_vel.nats`` → ``cmd_vel/nats``."""
-    return path.replace(".", "/")
+def path_to_topic(path: str, namespace: str = "/") -> str:
+    """Tail of a subject to a ROS topic: ``cmd_vel.nats`` → ``cmd_vel/nats``, relative; what is
+    under ``_root`` is a full name, where there is a ``namespace`` that it can lie outside of."""
+    topic = path.replace(".", "/")
+    return topic.removeprefix(ROOT) if namespace != "/" and topic.startswith(f"{ROOT}/") else topic
 
 
 def normalize_type(name: str) -> str:

@@ -27,9 +27,9 @@ def telemetry_subject(robot: str, topic: str, namespace: str = "/") -> str:
     return f"dt.{robot}.tlm.{topic_to_path(topic, namespace)}"
 
 
-def command_subject(robot: str, path: str) -> str:
+def command_subject(robot: str, topic: str, namespace: str = "/") -> str:
     """``dt.<robot>.cmd.<topic.path>``: a ROS topic on its way in."""
-    return f"dt.{robot}.cmd.{path.replace('/', '.')}"
+    return f"dt.{robot}.cmd.{topic_to_path(topic, namespace)}"
 
 
 def event_subject(robot: str, name: str) -> str:
@@ -42,12 +42,15 @@ def service_subject(robot: str, package: str, verb: str) -> str:
     return f"dt.{robot}.srv.{package}.{verb}"
 
 
-def command_topic(robot: str, subject: str) -> str:
-    """``dt.<robot>.cmd.cmd_vel`` → ``cmd_vel``; raises ``WireError`` for a foreign subject."""
+def command_topic(robot: str, subject: str, namespace: str = "/") -> str:
+    """``dt.<robot>.cmd.cmd_vel`` → ``cmd_vel``, relative to ``namespace`` or a full name outside
+    of it; raises ``WireError`` for a foreign subject, and for a second way to say the same topic:
+    rules that know one name of it must not be got round by another."""
     prefix = f"dt.{robot}.cmd."
-    if not subject.startswith(prefix) or len(subject) == len(prefix):
+    topic = path_to_topic(subject.removeprefix(prefix), namespace)
+    if not topic or subject != command_subject(robot, topic, namespace):
         raise WireError("foreign_subject", subject[:80])
-    return path_to_topic(subject[len(prefix) :])
+    return topic
 
 
 def decode_velocity(payload: bytes) -> tuple[Twist, Envelope]:

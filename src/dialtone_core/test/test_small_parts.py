@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dialtone_core.clock import FakeClock, SystemClock
 from dialtone_core.errors import DialtoneError
@@ -32,10 +34,22 @@ def test_a_wall_clock_steps_and_a_monotonic_one_does_not() -> None:
     assert abs(system.wall_ns() - time.time_ns()) < 1_000_000_000
 
 
+_NAMES = st.lists(st.sampled_from(["odom", "robot2", "_root", "tf"]), min_size=1, max_size=4)
+
+
+@given(_NAMES, st.sampled_from(["/", "/robot2", "/robot2/arm", "/odom"]))
+def test_a_path_of_a_subject_is_one_topic_and_no_other(tokens: list[str], namespace: str) -> None:
+    topic = "/" + "/".join(tokens)
+    again = path_to_topic(topic_to_path(topic, namespace), namespace)
+    prefix = namespace.rstrip("/")
+    assert topic == (again if again.startswith("/") else f"{prefix}/{again}")
+
+
 def test_names_convert_both_ways() -> None:
     assert topic_to_path("/cmd_vel/nats") == "cmd_vel.nats"
     assert path_to_topic("cmd_vel.nats") == "cmd_vel/nats"
-    assert topic_to_path("/tf", "/robot2") == "tf"
+    assert topic_to_path("/robot2/odom", "/robot2") == topic_to_path("odom", "/robot2") == "odom"
+    assert path_to_topic("_root.tf") == "_root/tf"
     assert normalize_type("geometry_msgs/Twist") == "geometry_msgs/msg/Twist"
     assert normalize_type("std_srvs/srv/Trigger") == "std_srvs/srv/Trigger"
     for wrong in ("", "Twist", "a/b/c/d", "geometry_msgs/../Twist", "geometry_msgs/twist"):

@@ -68,12 +68,12 @@ def test_a_malformed_command_is_refused_by_its_reason(vector: dict[str, str]) ->
     assert caught.value.reason == vector["reason"]
 
 
-@pytest.mark.parametrize("vector", _load("subjects"), ids=lambda vector: vector["subject"])
+@pytest.mark.parametrize("vector", _load("subjects"), ids=lambda vector: vector["path"])
 def test_both_sides_name_a_subject_alike(vector: dict[str, str]) -> None:
-    robot, path = vector["robot"], vector["path"]
+    robot, path, space = vector["robot"], vector["path"], vector.get("namespace", "/")
     names: dict[str, Callable[[], str]] = {
-        "tlm": lambda: wire.telemetry_subject(robot, path),
-        "cmd": lambda: wire.command_subject(robot, path),
+        "tlm": lambda: wire.telemetry_subject(robot, path, space),
+        "cmd": lambda: wire.command_subject(robot, path, space),
         "evt": lambda: wire.event_subject(robot, path),
         "srv": lambda: wire.service_subject(robot, *path.split(" ")),
     }

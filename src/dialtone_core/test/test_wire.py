@@ -99,10 +99,20 @@ def test_subjects_follow_the_contract() -> None:
         "dt.rover.tlm.camera.front.image_raw.compressed"
     )
     assert telemetry_subject("r2", "/robot2/odom", "/robot2") == "dt.r2.tlm.odom"
+    assert telemetry_subject("r2", "/odom", "/robot2") == "dt.r2.tlm._root.odom"
     assert command_topic("rover", "dt.rover.cmd.cmd_vel.nats") == "cmd_vel/nats"
+    assert command_topic("r2", "dt.r2.cmd._root.goal", "/robot2") == "/goal"
     assert service_subject("rover", "recorder", "start") == "dt.rover.srv.recorder.start"
     with pytest.raises(WireError):
         command_topic("rover", "dt.other.cmd.cmd_vel")
+
+
+@pytest.mark.parametrize(
+    "tail", ["/cmd_vel", "cmd_vel/", "_root.robot2.cmd_vel", "a/b", "", "_root"]
+)
+def test_a_command_topic_has_one_subject(tail: str) -> None:
+    with pytest.raises(WireError, match="foreign_subject"):
+        command_topic("r2", f"dt.r2.cmd.{tail}", "/robot2")
 
 
 def test_infinity_does_not_hide_in_a_twist() -> None:

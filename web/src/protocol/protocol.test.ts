@@ -65,11 +65,11 @@ describe("velocity", () => {
   });
 });
 
-test.each(subjects)("$subject is named as on the robot", ({ kind, robot, path, subject }) => {
+test.each(subjects)("$path is named as on the robot", ({ kind, robot, path, subject, namespace }) => {
   const [first = "", second = ""] = path.split(" ");
   const name = {
-    tlm: () => telemetrySubject(robot, path),
-    cmd: () => commandSubject(robot, path),
+    tlm: () => telemetrySubject(robot, path, namespace),
+    cmd: () => commandSubject(robot, path, namespace),
     evt: () => eventSubject(robot, path),
     srv: () => serviceSubject(robot, first, second),
   }[kind];

@@ -19,19 +19,31 @@ export function isRobotName(name: string): boolean {
   return ROBOT.test(name);
 }
 
-/** Tail of a subject for a relative ROS topic: `camera/front` → `camera.front`. */
-export function topicPath(topic: string): string {
-  return topic.replace(/^\/+|\/+$/g, "").replaceAll("/", ".");
+/** First token of the tail of a subject whose topic lies outside of the robot's namespace. */
+const ROOT = "_root";
+
+/**
+ * Tail of a subject: `camera/front` → `camera.front`. A full name loses the namespace where it lies
+ * in it, and goes under `_root` elsewhere; in the namespace `/` there is no elsewhere.
+ */
+export function topicPath(topic: string, namespace = "/"): string {
+  let tail = topic;
+  if (namespace !== "/") {
+    if (tail.startsWith(`${namespace}/`)) tail = tail.slice(namespace.length + 1);
+    if (tail.split("/")[0] === ROOT) tail = `${namespace}/${tail}`;
+    if (tail.startsWith("/")) tail = ROOT + tail;
+  }
+  return tail.replace(/^\/+|\/+$/g, "").replaceAll("/", ".");
 }
 
 /** `dt.<robot>.tlm.<topic.path>`: a ROS topic on its way out. */
-export function telemetrySubject(robot: string, topic: string): string {
-  return `dt.${robot}.tlm.${topicPath(topic)}`;
+export function telemetrySubject(robot: string, topic: string, namespace = "/"): string {
+  return `dt.${robot}.tlm.${topicPath(topic, namespace)}`;
 }
 
 /** `dt.<robot>.cmd.<topic.path>`: a command on its way in. */
-export function commandSubject(robot: string, path: string): string {
-  return `dt.${robot}.cmd.${topicPath(path)}`;
+export function commandSubject(robot: string, topic: string, namespace = "/"): string {
+  return `dt.${robot}.cmd.${topicPath(topic, namespace)}`;
 }
 
 /** `dt.<robot>.evt.<name>`: something happened. */

@@ -57,7 +57,7 @@ class NatsTransport:
         self._settings = settings
         self._log = log
         self._out = NatsSender(log, settings.backlog_bytes)
-        self._in = NatsCommands(settings.robot, self.name, inbound, log)
+        self._in = NatsCommands(settings.robot, self.name, inbound, log, settings.namespace)
         self._durable = DurableSender(settings.robot, settings.durable, log)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._commands: Client | None = None
@@ -74,7 +74,7 @@ class NatsTransport:
             f"dt.{settings.robot}.tlm",
             self._on_interest,
         )
-        self.calls = NatsCalls(settings.robot)
+        self.calls = NatsCalls(settings.robot, settings.namespace)
         self._status = Status(settings.robot, self._describe, self._on_buckets)
         self.connected = asyncio.Event()
         self.refusals = self._in.refusals

@@ -36,10 +36,11 @@ Answer = Callable[[Request], Awaitable[None]]
 class NatsCalls:
     """On the loop, once ``bind`` gave it a client."""
 
-    def __init__(self, robot: str) -> None:
+    def __init__(self, robot: str, namespace: str = "/") -> None:
         self.refused_busy = 0
         self.lost_events = 0
         self._robot = robot
+        self._namespace = namespace
         self._client: Client | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._replies = f"dt.{robot}.sync.reply.{secrets.token_hex(6)}"
@@ -68,7 +69,7 @@ class NatsCalls:
         prefix = wire.service_subject(self._robot, "ros", "")
 
         async def answer(request: Request) -> None:
-            path = path_to_topic(request.subject[len(prefix) :])
+            path = path_to_topic(request.subject[len(prefix) :], self._namespace)
             try:
                 pending = asyncio.wrap_future(call(path, request.data))
                 async with timeout(_CALL_S):

@@ -17,10 +17,13 @@ _VELOCITY = "cmd_vel"
 class NatsCommands:
     """Hears the robot's command subjects; ``origin`` is how commands name the transport."""
 
-    def __init__(self, robot: str, origin: str, inbound: Inbound, log: Log) -> None:
+    def __init__(
+        self, robot: str, origin: str, inbound: Inbound, log: Log, namespace: str = "/"
+    ) -> None:
         self.refusals = Refusals()
         self.received = 0
         self._robot = robot
+        self._namespace = namespace
         self._origin = origin
         self._inbound = inbound
         self._log = log
@@ -36,7 +39,7 @@ class NatsCommands:
             self.refusals.count(error.reason, error.detail)
 
     def _take(self, message: Msg) -> None:
-        path = wire.command_topic(self._robot, message.subject)
+        path = wire.command_topic(self._robot, message.subject, self._namespace)
         if path == _VELOCITY:
             twist, envelope = wire.decode_velocity(message.data)
             operator = (message.headers or {}).get(wire.OPERATOR, "")

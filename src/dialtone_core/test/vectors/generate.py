@@ -144,6 +144,18 @@ def subjects() -> list[dict[str, str]]:
         },
         {"kind": "tlm", "robot": "r2", "path": "/imu/data", "subject": "dt.r2.tlm.imu.data"},
         {"kind": "cmd", "robot": "rover", "path": "cmd_vel", "subject": "dt.rover.cmd.cmd_vel"},
+        *(
+            {"kind": kind, "robot": "r2", "namespace": "/robot2", "path": path, "subject": subject}
+            for kind, path, subject in (
+                ("tlm", "/robot2/odom", "dt.r2.tlm.odom"),
+                ("tlm", "odom", "dt.r2.tlm.odom"),
+                ("tlm", "/odom", "dt.r2.tlm._root.odom"),
+                ("tlm", "/robot22/odom", "dt.r2.tlm._root.robot22.odom"),
+                ("tlm", "/robot2/_root/odom", "dt.r2.tlm._root.robot2._root.odom"),
+                ("cmd", "/robot2/cmd_vel", "dt.r2.cmd.cmd_vel"),
+                ("cmd", "/cmd_vel", "dt.r2.cmd._root.cmd_vel"),
+            )
+        ),
         {"kind": "evt", "robot": "rover", "path": "recorder", "subject": "dt.rover.evt.recorder"},
         {
             "kind": "srv",

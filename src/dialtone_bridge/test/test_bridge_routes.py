@@ -1,0 +1,61 @@
+"""The route table in a real bridge, seen from ROS on one side and from clients on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import nats
+from bridge_rig import Child, Peer, Rig, until
+from std_msgs.msg import Int32, String
+
+from dialtone_core.aio import timeout
+
+
+async def table(rig: Rig, client: nats.NATS) -> dict[str, Any]:
+    """What the bridge says of its routes."""
+    reply = await client.request(f"dt.{rig.robot}.srv.bridge.routes", b"{}", timeout=5)
+    answer: dict[str, Any] = json.loads(reply.data)
+    assert answer["ok"]
+    return answer
+
+
+def start_in(rig: Rig, namespace: str, **params: Any) -> Child:
+    """A bridge in a ROS namespace."""
+    params = {"robot": rig.robot, "nats_url": rig.nats_url, "foxglove_port": 0, **params}
+    options = [word for key, value in params.items() for word in ("-p", f"{key}:={value}")]
+    return rig.module("node", "--ros-args", "-r", f"__ns:={namespace}", *options)
+
+
+async def test_topics_in_and_outside_of_the_namespace_share_no_subject_either_way(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    foreign = peer.node.create_publisher(String, "/speed", 10)
+    own = peer.node.create_publisher(Int32, "/robot2/speed", 10)
+    heard = {name: peer.listen(String, name) for name in ("/goal", "/robot2/goal")}
+    start_in(rig, "/robot2", command_topics="['/goal', '/robot2/goal']")
+    found: dict[str, str] = {}
+
+    async def note(message: Any) -> None:
+        found[message.subject.removeprefix(f"dt.{rig.robot}.tlm.")] = message.headers["Dt-Type"]
+
+    for tail in ("speed", "_root.speed"):
+        await client.subscribe(f"dt.{rig.robot}.tlm.{tail}", cb=note)
+    await rig.file()
+    await until(lambda: foreign.get_subscription_count() and own.get_subscription_count())
+    async with timeout(15):
+        while len(found) < 2:
+            foreign.publish(String(data="foreign"))
+            own.publish(Int32(data=1))
+            await asyncio.sleep(0.05)
+        while not all(heard.values()):
+            for tail, name in (("goal", "own"), ("_root.goal", "foreign")):
+                body = json.dumps({"data": name}).encode()
+                await client.publish(f"dt.{rig.robot}.cmd.{tail}", body)
+            await asyncio.sleep(0.05)
+    assert found == {"speed": "std_msgs/msg/Int32", "_root.speed": "std_msgs/msg/String"}
+    assert {name: {each.data for each in said} for name, said in heard.items()} == {
+        "/goal": {"foreign"},
+        "/robot2/goal": {"own"},
+    }
