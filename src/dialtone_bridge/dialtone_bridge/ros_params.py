@@ -16,12 +16,14 @@ from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from rclpy.qos import qos_profile_parameter_events
 
-from dialtone_core.errors import WireError
+from dialtone_core.errors import DialtoneError, WireError
 
 Call = Callable[[str, str, Any], "Future[Any]"]
 TIMEOUT_S = 2.0
 #: A node that did not answer is not asked again for so long: it must not hold up every panel.
 _SKIP_S = 30.0
+#: Which nodes there are is asked of ROS no oftener: it costs a millisecond.
+_LOOK_EVERY_S = 0.2
 
 #: ParameterType → its field in ParameterValue, and the protocol's name where JSON has none.
 _FIELDS = {
@@ -48,6 +50,8 @@ class RosParameters:
         self._allow = [re.compile(each) for each in allow]
         self._settable = [re.compile(each) for each in settable]
         self._skip: dict[str, float] = {}
+        self._warned: set[str] = set()
+        self._seen: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
     def watch(self, on_change: Callable[[Sequence[dict[str, Any]]], None]) -> None:
         """Tell ``on_change`` of parameters that are new or changed, in the executor's thread."""
@@ -66,15 +70,15 @@ class RosParameters:
         )
 
     async def get(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Those of ``names``, or all; without nodes that do not answer in time."""
+        """Those of ``names``, or all; without nodes that are not there or do not answer."""
+        nodes = self._nodes()
         wanted: dict[str, list[str]] = defaultdict(list)
-        if names:
-            for name in names:
-                if self._may(self._allow, name):
-                    node, _, inner = name.partition(".")
-                    wanted[node].append(inner)
-        else:
-            wanted = {node: [] for node in self._nodes()}
+        for name in dict.fromkeys(names):
+            node, _, inner = name.partition(".")
+            if inner and node in nodes and self._may(self._allow, name):
+                wanted[node].append(inner)
+        if not names:
+            wanted = {node: [] for node in sorted(nodes)}
         found = await asyncio.gather(
             *(self._get(node, inner) for node, inner in wanted.items() if self._answers(node))
         )
@@ -82,21 +86,24 @@ class RosParameters:
         return sorted(allowed, key=lambda each: str(each["name"]))
 
     async def set(self, parameters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Set them; the values that hold now. Raises ``WireError`` for one that may not be set."""
-        nodes: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        """Set them; the values that hold now. Raises ``WireError`` for one that may not be set,
+        and where its node is not there, does not answer or refuses."""
+        known = self._nodes()
+        nodes: dict[str, list[Parameter]] = defaultdict(list)
         for each in parameters:
-            if not self._may(self._settable, str(each["name"])):
-                raise WireError("parameter_not_allowed", str(each["name"])[:80])
-            nodes[str(each["name"]).partition(".")[0]].append(each)
+            name = str(each["name"])
+            node, _, inner = name.partition(".")
+            if not self._may(self._settable, name):
+                raise WireError("parameter_not_allowed", name[:80])
+            if node not in known or not inner:
+                raise WireError("no_node", f"{node[:80]} has no parameters")
+            nodes[node].append(Parameter(name=inner, value=from_object(each)))
         for node, wanted in nodes.items():
-            request = SetParameters.Request(
-                parameters=[
-                    Parameter(name=str(each["name"]).partition(".")[2], value=from_object(each))
-                    for each in wanted
-                ]
-            )
+            request = SetParameters.Request(parameters=wanted)
             reply = await self._ask(node, "set_parameters", "SetParameters", request)
-            for each in reply.results if reply is not None else []:
+            if reply is None:
+                raise WireError("no_answer", f"{node} does not answer for its parameters")
+            for each in reply.results:
                 if not each.successful:
                     raise WireError("parameter_refused", f"{node}: {each.reason}"[:200])
         return await self.get([str(each["name"]) for each in parameters])
@@ -124,22 +131,35 @@ class RosParameters:
         """The node's answer, or ``None`` where it has none in time."""
         pending = self._call(f"{node}/{verb}", f"rcl_interfaces/srv/{kind}", request)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(pending), TIMEOUT_S)
-        except asyncio.TimeoutError:
+            reply = await asyncio.wait_for(asyncio.wrap_future(pending), TIMEOUT_S)
+        except (asyncio.TimeoutError, DialtoneError) as error:
             self._skip[node] = time.monotonic() + _SKIP_S
-            self._node.get_logger().warning(
-                f"{node} does not answer for its parameters; not asked for {_SKIP_S:g} s"
-            )
+            if node not in self._warned:
+                self._warned.add(node)
+                why = "" if isinstance(error, asyncio.TimeoutError) else f" ({error})"
+                self._node.get_logger().warning(
+                    f"{node} does not answer for its parameters{why}; asked every {_SKIP_S:g} s"
+                )
             return None
+        self._skip.pop(node, None)
+        self._warned.discard(node)
+        return reply
 
     def _answers(self, node: str) -> bool:
         return time.monotonic() > self._skip.get(node, 0.0)
 
-    def _nodes(self) -> list[str]:
-        found = self._node.get_node_names_and_namespaces()
-        names = {f"{space.rstrip('/')}/{name}" for name, space in found}
-        serving = {name for name, _ in self._node.get_service_names_and_types()}
-        return [name for name in sorted(names) if f"{name}/list_parameters" in serving]
+    def _nodes(self) -> frozenset[str]:
+        """Those that have parameters, by full name. What is kept of others is dropped."""
+        now_s, (seen_s, nodes) = time.monotonic(), self._seen
+        if now_s - seen_s >= _LOOK_EVERY_S:
+            found = self._node.get_node_names_and_namespaces()
+            names = {f"{space.rstrip('/')}/{name}" for name, space in found}
+            serving = {name for name, _ in self._node.get_service_names_and_types()}
+            nodes = frozenset(name for name in names if f"{name}/list_parameters" in serving)
+            self._seen = (now_s, nodes)
+            self._skip = {name: until_s for name, until_s in self._skip.items() if name in nodes}
+            self._warned &= nodes
+        return nodes
 
     @staticmethod
     def _may(patterns: Sequence[re.Pattern[str]], name: str) -> bool:

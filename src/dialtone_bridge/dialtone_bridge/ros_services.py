@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,21 @@ from dialtone_bridge.ros_json import parse, to_json
 from dialtone_bridge.routes import topic_path
 from dialtone_bridge.transports.base import ServiceInfo
 from dialtone_core.errors import DialtoneError, WireError
+from dialtone_ros.timers import steady_timer
 from dialtone_ros.types import message_class, service_definitions
 
 #: How soon a service that DDS has not matched yet is tried again.
 _TRY_EVERY_S = 0.02
+#: How often clients of services that are no more are looked for.
+_SWEEP_EVERY_S = 5.0
+
+
+@dataclass(eq=False)
+class _Known:
+    """A client of ours, and how many answers it waits for."""
+
+    client: Client
+    waiting: int = 0
 
 
 class RosServices:
@@ -37,9 +49,10 @@ class RosServices:
         self._node = node
         self._allow = Patterns("allow_services", allow)
         self._post = post
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, _Known] = {}
         self._unready: list[Callable[[], None]] = []
         self._timer: Timer | None = None
+        self._sweeper: Timer | None = None
 
     def available(self) -> list[ServiceInfo]:
         """What may be called and is there now."""
@@ -85,28 +98,35 @@ class RosServices:
         """Call the service ``name`` of the class ``cls``; resolves to ``convert(response)``.
 
         Waits until the service is matched: DDS drops a request that comes sooner. Whoever cancels
-        the future, as a timeout does, ends the waiting and frees what is kept for the answer.
+        the future, as a timeout does, ends the waiting and frees what is kept for the answer. What
+        ROS refuses (a name, a number that does not fit) ends the future with ``DialtoneError``.
         """
         result: Future[Any] = Future()
 
         def start() -> None:
             if result.cancelled():
                 return
-            client = self._client(name, cls)
-            if not client.service_is_ready():
-                self._try_soon(start)
+            try:
+                known = self._client(name, cls)
+                if not known.client.service_is_ready():
+                    self._try_soon(start)
+                    return
+                answer = known.client.call_async(request)
+            except Exception as error:  # rclpy has many, and none may end the executor
+                _fail(result, name, error)
                 return
-            answer = client.call_async(request)
-            answer.add_done_callback(finish)
-            result.add_done_callback(partial(self._drop, client, answer))
+            known.waiting += 1
+            answer.add_done_callback(partial(finish, known))
+            result.add_done_callback(partial(self._drop, known, answer))
 
-        def finish(answer: Any) -> None:
+        def finish(known: _Known, answer: Any) -> None:
+            known.waiting -= 1
             if not result.set_running_or_notify_cancel():
                 return
-            if answer.exception() is not None:
-                result.set_exception(DialtoneError(f"{name}: {answer.exception()}"))
-            else:
+            try:
                 result.set_result(convert(answer.result()))
+            except Exception as error:  # what the answer or its conversion raised
+                result.set_exception(_failure(name, error))
 
         self._post(start)
         return result
@@ -116,25 +136,41 @@ class RosServices:
     ) -> Future[Any]:
         return self.call_class(name, message_class(type_name), request, convert)
 
-    def _client(self, name: str, cls: Any) -> Client:
+    def _client(self, name: str, cls: Any) -> _Known:
         """That for ``name``, anew where its type changed."""
         known = self._clients.get(name)
-        if known is not None and known.srv_type is not cls:
-            self._node.destroy_client(known)
+        if known is not None and known.client.srv_type is not cls:
+            self._node.destroy_client(self._clients.pop(name).client)
             known = None
         if known is None:
-            known = self._clients[name] = self._node.create_client(cls, name)
+            known = self._clients[name] = _Known(self._node.create_client(cls, name))
+            if self._sweeper is None:
+                self._sweeper = steady_timer(self._node, _SWEEP_EVERY_S, self._sweep)
         return known
 
-    def _drop(self, client: Client, answer: Any, result: Future[Any]) -> None:
+    def _sweep(self) -> None:
+        """Part from services that are no more: a client of each would stay for ever."""
+        for name, known in list(self._clients.items()):
+            if not known.waiting and not self._node.count_services(name):
+                self._node.destroy_client(self._clients.pop(name).client)
+        if not self._clients and self._sweeper is not None:
+            self._node.destroy_timer(self._sweeper)
+            self._sweeper = None
+
+    def _drop(self, known: _Known, answer: Any, result: Future[Any]) -> None:
         """Nobody waits for ``answer`` any more; rclpy would keep its future for ever."""
         if result.cancelled():
-            self._post(partial(client.remove_pending_request, answer))
+            self._post(partial(self._forget, known, answer))
+
+    def _forget(self, known: _Known, answer: Any) -> None:
+        if not answer.done():
+            known.waiting -= 1
+            known.client.remove_pending_request(answer)
 
     def _try_soon(self, start: Callable[[], None]) -> None:
         self._unready.append(start)
         if self._timer is None:
-            self._timer = self._node.create_timer(_TRY_EVERY_S, self._try_again)
+            self._timer = steady_timer(self._node, _TRY_EVERY_S, self._try_again)
 
     def _try_again(self) -> None:
         waiting, self._unready = self._unready, []
@@ -143,3 +179,12 @@ class RosServices:
         if not self._unready and self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
+
+
+def _fail(result: Future[Any], name: str, error: Exception) -> None:
+    if result.set_running_or_notify_cancel():
+        result.set_exception(_failure(name, error))
+
+
+def _failure(name: str, error: Exception) -> DialtoneError:
+    return DialtoneError(f"{name[:200]}: {str(error) or type(error).__name__}"[:400])
