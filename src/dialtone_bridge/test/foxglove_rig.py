@@ -70,13 +70,17 @@ async def raw(url: str, topics: Sequence[str]) -> AsyncIterator[asyncio.StreamWr
     async with open_client(url) as other:
         ids = [(await other.wait_channel(topic)).id for topic in topics]
     wants = [{"id": number, "channelId": each} for number, each in enumerate(ids)]
-    body = json.dumps({"op": "subscribe", "subscriptions": wants}).encode()
-    writer.write(struct.pack(">BBHI", 0x81, 0xFE, len(body), 0) + body)
+    speak(writer, json.dumps({"op": "subscribe", "subscriptions": wants}).encode())
     await reader.readexactly(1)
     try:
         yield writer
     finally:
         writer.close()
+
+
+def speak(writer: asyncio.StreamWriter, body: bytes, binary: bool = False) -> None:
+    """Send one frame as a client does, with a mask that changes nothing."""
+    writer.write(struct.pack(">BBHI", 0x82 if binary else 0x81, 0xFE, len(body), 0) + body)
 
 
 async def reply(client: FoxgloveClient, op: str, skip: int = 0) -> dict[str, Any]:

@@ -99,7 +99,8 @@ class Link(asyncio.Protocol):
         self._transport = transport
         self._transport.set_write_buffer_limits(high=_AHEAD_BYTES)
         bound_send_buffer(transport)
-        self.peer = str((transport.get_extra_info("peername") or ("?",))[0])
+        host, port, *_ = transport.get_extra_info("peername") or ("?", 0)
+        self.peer = f"{host}:{port}"
         self.heard_s = asyncio.get_running_loop().time()
         self.writable.set()
 

@@ -123,14 +123,14 @@ def asset_failure(request: int, why: str) -> bytes:
 
 
 def read_call(body: bytes) -> ServiceCall:
-    """A service call behind its op byte; raises ``ValueError`` where it is cut short."""
+    """A service call behind its op byte; raises ``ValueError`` where its ids are cut short. An
+    encoding that is none stays one, so that the call can be refused by its ids."""
     if len(body) < _CALL.size:
         raise ValueError("a service call that is cut short")
     service, call, length = _CALL.unpack_from(body)
     stop = _CALL.size + length
-    if stop > len(body):
-        raise ValueError("a service call whose encoding is cut short")
-    return ServiceCall(service, call, body[_CALL.size : stop].decode(), body[stop:])
+    encoding = body[_CALL.size : stop].decode("utf-8", "replace")
+    return ServiceCall(service, call, encoding, body[stop:])
 
 
 def read_publish(body: bytes) -> tuple[int, bytes]:

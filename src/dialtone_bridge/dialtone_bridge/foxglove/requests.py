@@ -1,32 +1,32 @@
 """What clients ask of the server: topics, commands, services, parameters, graph, assets.
 
-Everything runs on the loop. What takes time is a task of its own, a bounded number of them.
+Everything runs on the loop. What takes time is counted by client and kind (``jobs``): no client
+waits for another's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from dialtone_bridge.foxglove import messages
-from dialtone_bridge.foxglove.extras import Extras, Graph, graph_update
-from dialtone_bridge.foxglove.messages import Level, ServiceCall
+from dialtone_bridge.foxglove.commands import Commands
+from dialtone_bridge.foxglove.complaints import Complaints, clean
+from dialtone_bridge.foxglove.extras import Extras
+from dialtone_bridge.foxglove.graph import GraphDesk
+from dialtone_bridge.foxglove.jobs import Jobs
+from dialtone_bridge.foxglove.knobs import ParameterDesk
 from dialtone_bridge.foxglove.server import Server
 from dialtone_bridge.foxglove.services import FoxgloveServices
-from dialtone_bridge.foxglove.session import Publication, Requests, Session, Subscription
-from dialtone_bridge.stats import Refusals
+from dialtone_bridge.foxglove.session import Requests, Session, Subscription, number
 from dialtone_bridge.transports.base import Inbound, Log, ServiceInfo
 from dialtone_core.errors import DialtoneError, WireError
-from dialtone_core.naming import normalize_type
 
-TWIST = "geometry_msgs/msg/Twist"
-_ZERO = b'{"linear":{},"angular":{}}'
-_MAX_CHANNELS = 256
 _MAX_SUBSCRIPTIONS = 10_000
-_MAX_TASKS = 64
-_GRAPH_PERIOD_S = 1.0
+#: Calls of one service, and reads of parameters, under way for one client.
+_CALLS, _PARAMETERS, _ASSETS = 8, 2, 1
 
 
 class ClientRequests(Requests):
@@ -35,17 +35,14 @@ class ClientRequests(Requests):
     def __init__(
         self, namespace: str, read_only: bool, inbound: Inbound, log: Log, extras: Extras
     ) -> None:
-        self._prefix = namespace.rstrip("/") + "/"
-        self._read_only = read_only
-        self._inbound = inbound
-        self._log = log
         self._extras = extras
+        self._warn = Complaints(log.warning)
         self._server: Server | None = None
         self._services: FoxgloveServices | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.refusals = Refusals()
-        self.received = 0
+        self._jobs = Jobs(lambda error: self._warn(f"a client's request failed: {error!r}"))
+        self._graph = GraphDesk(extras.graph)
+        self._parameters = ParameterDesk(extras.parameters, read_only)
+        self.commands = Commands(namespace, inbound, log)
 
     @property
     def server(self) -> Server:
@@ -58,16 +55,10 @@ class ClientRequests(Requests):
 
     async def run(self) -> None:
         """Keep those who want the graph told of it, until cancelled."""
-        self._loop = asyncio.get_running_loop()
         try:
-            while True:
-                await asyncio.sleep(_GRAPH_PERIOD_S)
-                watching = [each for each in self.server.sessions if each.graph is not None]
-                if watching and self._extras.graph is not None:
-                    await self._tell_graph(watching)
+            await self._graph.run(lambda: self.server.sessions)
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._jobs.close()
 
     # -- topics -----------------------------------------------------------------------------
 
@@ -75,7 +66,7 @@ class ClientRequests(Requests):
         known = self.server.channels.get(channel)
         if known is None:
             raise WireError("no_channel", f"no channel {channel}")
-        if subscription in session.subscriptions or not 0 <= subscription < 1 << 32:
+        if subscription in session.subscriptions:
             raise WireError("bad_subscription", f"subscription {subscription} is no free id")
         if len(session.subscriptions) >= _MAX_SUBSCRIPTIONS:
             raise WireError("too_many", f"more than {_MAX_SUBSCRIPTIONS} subscriptions")
@@ -85,58 +76,30 @@ class ClientRequests(Requests):
         subscription.channel.leave(session, subscription)
 
     def left(self, session: Session) -> None:
-        for subscription in list(session.subscriptions.values()):
-            subscription.channel.leave(session, subscription)
-        for publication in session.publications.values():
-            self._stop(publication)
-        session.publications.clear()
-        self.server.parted(session)
+        try:
+            self.commands.left(session)
+        finally:
+            for subscription in list(session.subscriptions.values()):
+                subscription.channel.leave(session, subscription)
+            self._jobs.drop(session.id, "asset")  # calls that were made go on: one may be a stop
+            self.server.parted(session)
 
     # -- commands ---------------------------------------------------------------------------
 
     def advertise(self, session: Session, channel: int, offer: dict[str, Any]) -> None:
-        if len(session.publications) >= _MAX_CHANNELS:
-            raise WireError("too_many", f"more than {_MAX_CHANNELS} channels")
-        topic = str(offer["topic"])
-        made = Publication(
-            topic[len(self._prefix) :] if topic.startswith(self._prefix) else topic,
-            _normal(str(offer["schemaName"])),
-            str(offer["encoding"]),
-        )
-        session.publications[channel] = made
-        if not self._inbound.accepts(made.path):
-            line = f"{topic} takes no messages from clients"
-            session.send(messages.status(Level.WARNING, line))
-            self._log.warning(line)
+        self.commands.advertise(session, channel, offer)
 
     def unadvertise(self, session: Session, channel: int) -> None:
-        publication = session.publications.pop(channel, None)
-        if publication is not None:
-            self._stop(publication)
+        self.commands.unadvertise(session, channel)
 
     def publish(self, session: Session, channel: int, payload: bytes) -> None:
-        known = session.publications.get(channel)
-        if known is None:
-            raise WireError("no_channel", f"nothing was advertised as channel {channel}")
-        try:
-            self._inbound.message(known.path, known.type, known.encoding, payload, known)
-            self.received += 1
-            known.moving = known.type == TWIST
-        except WireError as error:
-            if self.refusals.total() == 0:
-                self._log.warning(f"refused a message on {known.path}: {error}")
-            if self.refusals.by_reason[error.reason] < 10:
-                line = f"{known.path}: {error}"
-                session.send(messages.status(Level.ERROR, line, f"refused {known.path}"))
-            self.refusals.count(error.reason, error.detail)
+        self.commands.publish(session, channel, payload)
 
-    def _stop(self, publication: Publication) -> None:
-        """A channel was unadvertised or its client vanished: stop what it drove."""
-        if publication.moving:
-            publication.moving = False
-            self._inbound.message(publication.path, TWIST, "json", _ZERO, publication)
-            self._log.info(f"stopped {publication.path}: its Foxglove client is gone")
-        self._inbound.left(publication)
+    def drives(self, session: Session) -> bool:
+        return self.commands.drives(session)
+
+    def halt(self, session: Session, why: str) -> None:
+        self.commands.halt(session, why)
 
     # -- services ---------------------------------------------------------------------------
 
@@ -146,113 +109,86 @@ class ClientRequests(Requests):
             self._services = services
             self.server.offer_services_soon(services.offers())
 
-    def call(self, session: Session, call: ServiceCall) -> None:
-        async def answer() -> None:
-            try:
-                if self._services is None:
-                    raise DialtoneError("no services are offered")
-                payload = await self._services.call(call)
-                session.send(messages.call_answer(call, payload))
-            except (DialtoneError, WireError) as error:
-                session.send(messages.call_failure(call, str(error)))
+    def call(self, session: Session, call: messages.ServiceCall) -> None:
+        """Whatever becomes of it, the client is told with the ids of its call."""
+        try:
+            if self._services is None:
+                raise DialtoneError("no services are offered")
+            self._services.check(call)
+            work = partial(self._call, self._services, session, call)
+            kind = f"service {call.service}"
+            self._jobs.start(session.id, kind, _CALLS, work, len(call.payload))
+        except (DialtoneError, WireError) as error:
+            session.send(messages.call_failure(call, clean(str(error))))
 
-        self._start(session, answer())
+    async def _call(
+        self, services: FoxgloveServices, session: Session, call: messages.ServiceCall
+    ) -> None:
+        try:
+            answer = messages.call_answer(call, await services.call(call))
+        except Exception as error:  # a call without an answer hangs its panel for ever
+            known = isinstance(error, DialtoneError | WireError)
+            why = clean(str(error) if known else f"{type(error).__name__}: {error}")
+            if not known:
+                self._warn(f"a service call of {session.link.peer} failed: {error!r}")
+            answer = messages.call_failure(call, why)
+        session.send(answer)
 
     # -- parameters, graph, assets ----------------------------------------------------------
 
-    def operate(self, session: Session, op: str, message: dict[str, Any]) -> None:
+    def operate(self, session: Session, op: str, message: dict[str, Any], size: int) -> None:
         if op in ("getParameters", "setParameters"):
-            self._start(session, self._parameters(session, op, message))
-        elif op == "subscribeParameterUpdates":
-            session.parameters |= set(message["parameterNames"])
-        elif op == "unsubscribeParameterUpdates":
-            session.parameters -= set(message["parameterNames"])
+            work = partial(self._ask, session, op, message)
+            self._jobs.start(session.id, "parameters", _PARAMETERS, work, size)
+        elif op in ("subscribeParameterUpdates", "unsubscribeParameterUpdates"):
+            self._parameters.follow(session, message["parameterNames"], op.startswith("sub"))
         elif op in ("subscribeConnectionGraph", "unsubscribeConnectionGraph"):
-            if op.startswith("un"):
-                session.graph = None
-            elif self._extras.graph is None:
-                raise WireError("unknown_op", "the connection graph is not offered")
-            else:
-                session.graph = Graph()
-                self._start(session, self._tell_graph([session]))
+            wanted = op.startswith("sub")
+            self._graph.follow(session, wanted)
+            if wanted:
+                work = partial(self._graph.tell, [session])
+                self._jobs.start(session.id, "graph", 1, work)
         elif op == "fetchAsset":
-            self._start(
-                session, self._asset(session, str(message["uri"]), int(message["requestId"]))
-            )
+            self._fetch(session, message, size)
         else:
             raise WireError("unknown_op", f"{op[:40]} is not offered")
 
-    async def _parameters(self, session: Session, op: str, message: dict[str, Any]) -> None:
-        known = self._extras.parameters
-        if known is None:
-            raise WireError("unknown_op", "parameters are not offered")
-        if op == "getParameters":
-            values = await known.get([str(each) for each in message["parameterNames"]])
-        elif self._read_only:
-            raise WireError("read_only", "parameters cannot be set")
-        else:
-            values = await known.set(message["parameters"])
-            self.tell_parameters(values, but=session)
-        if op == "getParameters" or message.get("id"):
-            reply = {"op": "parameterValues", "parameters": values}
-            if message.get("id"):
-                reply["id"] = message["id"]
-            session.send(messages.text(reply))
+    async def _ask(self, session: Session, op: str, message: dict[str, Any]) -> None:
+        try:
+            values = await self._parameters.answer(session, op, message)
+        except (DialtoneError, WireError) as error:
+            session.refuse(str(error))
+            return
+        if op == "setParameters":
+            self._parameters.tell(self.server.sessions, values, but=session)
 
-    def tell_parameters(
-        self, values: Sequence[dict[str, object]], but: Session | None = None
-    ) -> None:
-        """To those who subscribed to them; from any thread."""
-        for session in self.server.sessions:
-            wanted = [each for each in values if each["name"] in session.parameters]
-            if wanted and session is not but:
-                update = messages.text({"op": "parameterValues", "parameters": wanted})
-                session.send(update)
+    def tell_parameters(self, values: Sequence[dict[str, object]]) -> None:
+        """To those who follow them; from any thread."""
+        self.server.soon(lambda: self._parameters.tell(self.server.sessions, values))
 
-    async def _tell_graph(self, watching: Sequence[Session]) -> None:
-        """Tell each what changed since it was told; the whole graph at first."""
-        if self._extras.graph is None:
-            raise WireError("unknown_op", "the connection graph is not offered")
-        now = await self._extras.graph()
-        for session in watching:
-            if session.graph is None:  # it left meanwhile
-                continue
-            update = graph_update(session.graph, now)
-            session.graph = now
-            if update is not None:
-                session.send(messages.text(update))
+    def _fetch(self, session: Session, message: dict[str, Any], size: int) -> None:
+        """Whatever becomes of it, the client is told with the id of its request."""
+        request = number(message["requestId"])
+        try:
+            uri = message.get("uri")
+            if not isinstance(uri, str):
+                raise WireError("bad_uri", f"{str(uri)[:80]} is no URI")
+            work = partial(self._asset, session, uri, request)
+            self._jobs.start(session.id, "asset", _ASSETS, work, size)
+        except WireError as error:
+            session.send(messages.asset_failure(request, clean(str(error))))
 
     async def _asset(self, session: Session, uri: str, request: int) -> None:
         try:
             if self._extras.asset is None:
                 raise DialtoneError("assets are not offered")
             data = await asyncio.to_thread(self._extras.asset, uri)
-            session.send(messages.asset(request, data))
-        except (DialtoneError, OSError) as error:
-            session.send(messages.asset_failure(request, str(error)))
+        except Exception as error:  # a request without an answer hangs its panel for ever
+            if not isinstance(error, DialtoneError | OSError):
+                self._warn(f"{clean(uri, 80)} cannot be read: {error!r}")
+            session.send(messages.asset_failure(request, clean(str(error))))
+            return
+        session.send(messages.asset(request, data))
 
     def broadcast_time(self, now_ns: int) -> None:
         self.server.broadcast(messages.time_message(now_ns))
-
-    def _start(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= _MAX_TASKS:
-            work.close()
-            raise WireError("busy", f"{_MAX_TASKS} requests are being answered")
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._done, session))
-
-    def _done(self, session: Session, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            session.send(messages.status(Level.ERROR, str(failure)[:200]))
-            if not isinstance(failure, WireError):
-                self._log.warning(f"a Foxglove client's request failed: {failure!r}")
-
-
-def _normal(type_name: str) -> str:
-    try:
-        return normalize_type(type_name)
-    except ValueError:
-        return type_name

@@ -21,6 +21,9 @@ from dialtone_core.errors import ConfigError, DialtoneError
 _PING_S = 10
 #: A client that said nothing, not even the answer to a ping, for so long is gone.
 _GONE_S = 30.0
+#: One that drives is asked every second, and what it drives is stopped after so long. The line is
+#: kept: on a thin one the question itself may take as long behind pictures.
+_SILENT_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,18 @@ class Server:
             now_s = asyncio.get_running_loop().time()
             for session in self.sessions:
                 session.notice_drops()
-                if now_s - session.link.heard_s > _GONE_S:
-                    self._complain(f"{session.link.peer} said nothing for {_GONE_S:g} s")
-                    session.link.abort()
-                elif tick % _PING_S == 0:
-                    session.link.ping()
+                self._listen_for(session, now_s - session.link.heard_s, tick % _PING_S == 0)
+
+    def _listen_for(self, session: Session, silent_s: float, ask: bool) -> None:
+        if silent_s > _GONE_S:
+            session.cut(f"it said nothing for {_GONE_S:g} s")
+            return
+        if self._requests.drives(session):
+            ask = True
+            if silent_s > _SILENT_S:
+                self._requests.halt(session, f"said nothing for {_SILENT_S:g} s")
+        if ask:
+            session.link.ping()
 
     async def aclose(self) -> None:
         for listener in self._listeners:
@@ -140,9 +150,10 @@ class Server:
             for each in self.sessions if to is None else to:
                 each.send(frame)
 
-        self._soon(send)
+        self.soon(send)
 
-    def _soon(self, work: Callable[[], object]) -> None:
+    def soon(self, work: Callable[[], object]) -> None:
+        """Do ``work`` on the loop; from any thread."""
         if self._loop is None or self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(work)
@@ -153,7 +164,7 @@ class Server:
             self._changed.append((channel, there))
             first = len(self._changed) == 1
         if first:
-            self._soon(self._tell_changes)
+            self.soon(self._tell_changes)
 
     def _tell_changes(self) -> None:
         with self._lock:
@@ -187,7 +198,7 @@ class Server:
 
     def offer_services_soon(self, services: dict[int, dict[str, object]]) -> None:
         """Offer these services and no others, by their ids; from any thread."""
-        self._soon(lambda: self._offer_services(services))
+        self.soon(lambda: self._offer_services(services))
 
     def _offer_services(self, services: dict[int, dict[str, object]]) -> None:
         gone = [number for number in self.services if number not in services]
@@ -217,8 +228,7 @@ class Server:
 
     def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            self._complain(f"{session.link.peer} was cut: {task.exception()}")
-            session.link.abort()
+            session.cut(str(task.exception()))
 
     def parted(self, session: Session) -> None:
         """The connection of ``session`` is gone."""

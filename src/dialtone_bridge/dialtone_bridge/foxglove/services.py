@@ -36,13 +36,18 @@ class FoxgloveServices:
         """As ``advertiseServices`` lists them, by id."""
         return {number: _offer(number, each) for number, each in self._known.items()}
 
-    async def call(self, call: ServiceCall) -> bytes:
-        """Answer a client's call; raises ``DialtoneError`` or ``WireError``."""
+    def check(self, call: ServiceCall) -> ServiceInfo:
+        """The service that is called; raises ``DialtoneError`` where there is none."""
         known = self._known.get(call.service)
         if known is None:
             raise DialtoneError(f"no service {call.service}")
         if call.encoding != "cdr":
-            raise DialtoneError(f"{known.name} takes cdr, not {call.encoding[:20]}")
+            raise DialtoneError(f"{known.name} takes cdr, not {call.encoding[:20]!r}")
+        return known
+
+    async def call(self, call: ServiceCall) -> bytes:
+        """Answer a client's call; raises ``DialtoneError`` or ``WireError``."""
+        known = self.check(call)
         pending = asyncio.wrap_future(self._call(known.name, known.type, call.payload))
         try:
             return await asyncio.wait_for(pending, TIMEOUT_S)

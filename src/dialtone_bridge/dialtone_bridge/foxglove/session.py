@@ -2,7 +2,8 @@
 
 Each topic of each client has a lane of its own with the bounds of its route, and all lanes of a
 client share a bound in bytes that the biggest pays for: a client that is slow loses its own oldest
-pictures first, is told which topic lost how many, and costs nobody else a message.
+pictures first, is told which topic lost how many, and costs nobody else a message. What the server
+itself has to say goes before all that, and has bounds of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from dialtone_bridge.foxglove import messages
+from dialtone_bridge.foxglove.complaints import Throttle, clean
 from dialtone_bridge.foxglove.extras import Graph
 from dialtone_bridge.foxglove.link import Link
 from dialtone_bridge.foxglove.messages import Level
@@ -31,6 +33,14 @@ _BURST_BYTES = 256 * 1024
 _BURST = 512
 #: A notice of drops is taken back when none fell for so many seconds.
 _FORGIVE_S = 5
+#: What a client may list in one operation.
+_MAX_ENTRIES = 10_000
+#: Refusals that a client is told at once, and one more every so many seconds; of these, lines in
+#: the log.
+_TOLD, _TELL_EVERY_S = 20, 0.2
+_LOGGED, _LOG_EVERY_S = 3, 10.0
+#: What a list or a number that is none raises.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(eq=False)
@@ -50,12 +60,14 @@ class Subscription:
 
 @dataclass(eq=False)
 class Publication:
-    """What the client advertised on one of its channels; ``moving``: it drives something."""
+    """What the client advertised on one of its channels; ``moving`` since ``moved_s``: its last
+    message was a velocity that is not zero."""
 
     path: str
     type: str
     encoding: str
     moving: bool = False
+    moved_s: float = 0.0
 
 
 class Requests:
@@ -74,9 +86,17 @@ class Requests:
 
     def publish(self, session: Session, channel: int, payload: bytes) -> None: ...
 
-    def operate(self, session: Session, op: str, message: dict[str, Any]) -> None: ...
+    def operate(self, session: Session, op: str, message: dict[str, Any], size: int) -> None:
+        """Any other operation, of ``size`` bytes."""
 
     def call(self, session: Session, call: messages.ServiceCall) -> None: ...
+
+    def drives(self, session: Session) -> bool:
+        """Whether something may move because of what this client said."""
+        raise NotImplementedError
+
+    def halt(self, session: Session, why: str) -> None:
+        """Stop what this client drives."""
 
     def left(self, session: Session) -> None: ...
 
@@ -100,6 +120,9 @@ class Session:
         self.outbox: Outbox[Item] = Outbox(self.max_bytes)
         self.outbox.bind(asyncio.get_running_loop())
         self._control = self.outbox.open_lane("control", _CONTROL, Priority.COMMAND)
+        self._tell = Throttle(_TOLD, _TELL_EVERY_S)
+        self._log = Throttle(_LOGGED, _LOG_EVERY_S)
+        self._is_cut = False
 
     # -- out --------------------------------------------------------------------------------
 
@@ -107,7 +130,24 @@ class Session:
         """Queue a whole frame before all messages. A client that lets these pile up is cut."""
         self._control.put((_FRAME, frame, 0), len(frame))
         if self._control.dropped:
+            self.cut(f"{_CONTROL.max_bytes >> 20} MiB of answers and offers wait for it")
+
+    def cut(self, why: str) -> None:
+        """Hang up at once; the log says who and why."""
+        if not self._is_cut:
+            self._is_cut = True
+            self.complain(f"Foxglove client {self.link.peer} was cut: {why}")
             self.link.abort()
+
+    def refuse(self, why: str, key: str = "", level: Level = Level.ERROR) -> None:
+        """Tell the client, and the log; neither more often than is of use. A status with a
+        ``key`` replaces that before."""
+        if self._tell.passes():
+            self.send(messages.status(level, clean(why), key))
+        if self._log.passes():
+            held, self._log.held = self._log.held, 0
+            more = f"; {held} more refusals before" if held else ""
+            self.complain(f"refused Foxglove client {self.link.peer}: {why}{more}")
 
     def open_lane(self, subscription: int, channel: Any, policy: Policy, priority: Priority) -> (
         Subscription
@@ -154,48 +194,68 @@ class Session:
     # -- in (Link.Listener) -----------------------------------------------------------------
 
     def on_text(self, body: bytes) -> None:
-        try:
+        def operate() -> None:
             message = orjson.loads(body)
-            self._operate(message["op"], message)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self._refuse(f"no operation of the protocol: {type(error).__name__} {error}"[:200])
-        except WireError as error:
-            self._refuse(str(error))
+            self._operate(message["op"], message, len(body))
+
+        self._guarded("operation", operate)
 
     def on_binary(self, body: bytes) -> None:
-        try:
+        def take() -> None:
             if body[:1] == b"\x01":
                 self.requests.publish(self, *messages.read_publish(body[1:]))
             elif body[:1] == b"\x02":
                 self.requests.call(self, messages.read_call(body[1:]))
             else:
                 raise ValueError(f"op {body[:1].hex() or 'none'}")
-        except ValueError as error:
-            self._refuse(f"no message of the protocol: {error}"[:200])
-        except WireError as error:
-            self._refuse(str(error))
+
+        self._guarded("message", take)
 
     def on_closed(self) -> None:
         self.requests.left(self)
 
-    def _refuse(self, why: str) -> None:
-        self.send(messages.status(Level.ERROR, why))
-        self.complain(why)
+    def _guarded(self, what: str, work: Callable[[], None]) -> None:
+        """Refuse by a status whatever is wrong with it."""
+        try:
+            work()
+        except WireError as error:
+            self.refuse(str(error))
+        except _MALFORMED as error:
+            self.refuse(f"no {what} of the protocol: {type(error).__name__} {error}")
 
-    def _operate(self, op: str, message: dict[str, Any]) -> None:
+    def _each(self, entries: Any, work: Callable[[Any], None]) -> None:
+        """Do ``work`` for each entry of a list; one that is wrong costs no other."""
+        if not isinstance(entries, list) or len(entries) > _MAX_ENTRIES:
+            raise WireError("bad_list", f"a list of at most {_MAX_ENTRIES} entries is wanted")
+        for entry in entries:
+            self._guarded("entry", lambda entry=entry: work(entry))  # type: ignore[misc]
+
+    def _operate(self, op: str, message: dict[str, Any], size: int) -> None:
+        ask = self.requests
         if op == "subscribe":
-            for each in message["subscriptions"]:
-                self.requests.subscribe(self, int(each["id"]), int(each["channelId"]))
+            self._each(
+                message["subscriptions"],
+                lambda each: ask.subscribe(self, number(each["id"]), number(each["channelId"])),
+            )
         elif op == "unsubscribe":
-            for number in message["subscriptionIds"]:
-                known = self.subscriptions.get(number)
-                if known is not None:
-                    self.requests.unsubscribe(self, known)
+            self._each(message["subscriptionIds"], self._unsubscribe)
         elif op == "advertise":
-            for each in message["channels"]:
-                self.requests.advertise(self, int(each["id"]), each)
+            self._each(
+                message["channels"], lambda each: ask.advertise(self, number(each["id"]), each)
+            )
         elif op == "unadvertise":
-            for number in message["channelIds"]:
-                self.requests.unadvertise(self, number)
+            self._each(message["channelIds"], lambda each: ask.unadvertise(self, number(each)))
         else:
-            self.requests.operate(self, str(op), message)
+            ask.operate(self, str(op), message, size)
+
+    def _unsubscribe(self, subscription: Any) -> None:
+        known = self.subscriptions.get(number(subscription))
+        if known is not None:
+            self.requests.unsubscribe(self, known)
+
+
+def number(value: Any) -> int:
+    """An id, as the protocol has them; raises ``WireError``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise WireError("bad_id", f"{str(value)[:40]} is no id")
+    return value

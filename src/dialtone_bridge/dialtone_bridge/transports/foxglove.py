@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dialtone_bridge.foxglove.channel import ServerChannel
+from dialtone_bridge.foxglove.complaints import Complaints
 from dialtone_bridge.foxglove.extras import Extras
 from dialtone_bridge.foxglove.frames import FrameTransforms
 from dialtone_bridge.foxglove.params import ORIGINS
@@ -124,14 +125,13 @@ class FoxgloveTransport:
             self._requests,
             settings.origins,
             settings.client_bytes,
-            self._complain,
+            Complaints(log.warning),
         )
         self._requests.bind(self._server)
         self._port = 0
         self._sinks: dict[str, FoxgloveSink] = {}
         self._offered: dict[str, ServerChannel] = {}
-        self._complaints = 0
-        self.refusals = self._requests.refusals
+        self.refusals = self._requests.commands.refusals
         self.public_port = 0
 
     @property
@@ -197,7 +197,7 @@ class FoxgloveTransport:
             "turned_away": self._server.refused,
             "sent": sum(each.sent for each in stats),
             "dropped": sum(each.dropped for each in stats),
-            "commands": self._requests.received,
+            "commands": self._requests.commands.received,
             "commands_refused": self.refusals.total(),
         }
         values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
@@ -208,9 +208,3 @@ class FoxgloveTransport:
     async def aclose(self) -> None:
         self._port = 0
         await self._server.aclose()
-
-    def _complain(self, line: str) -> None:
-        """Warn, but let no client fill the log."""
-        self._complaints += 1
-        if self._complaints <= 100:
-            self._log.warning(line)
