@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import time
 from typing import Any
 
@@ -30,6 +31,9 @@ _SEEDS = [
     b"\xff\xfe\x00",
     b"",
 ]
+
+
+_ODD = [b"1e308", b"1e999", b"NaN", b"-", b'"', b"{}", b"null", b"\\u0000"]
 
 
 class _Message:
@@ -78,7 +82,7 @@ def _spoil(chance: random.Random) -> bytes:
         elif kind == 1:
             del data[at : at + chance.randrange(8)]
         else:
-            data[at:at] = chance.choice([b"1e999", b"NaN", b"-", b'"', b"{}", b"null", b"\\u0000"])
+            data[at:at] = chance.choice(_ODD)
     return bytes(data)
 
 
@@ -92,14 +96,74 @@ async def test_a_hundred_thousand_garbage_commands_end_nothing() -> None:
     for _ in range(100_000):
         subject = subjects[0] if chance.random() < 0.8 else chance.choice(subjects)
         message: Any = _Message(subject, _spoil(chance), chance.choice(headers))
-        await commands.on_message(message)
+        commands.judge([message])
     assert inbound.passed + commands.refusals.total() == 100_000
     assert commands.received == inbound.passed
     assert time.monotonic() - began_s < 40
     assert set(commands.refusals.by_reason) <= {
         "too_big", "not_json", "not_object", "unknown_field", "empty", "not_number", "not_string",
-        "not_finite", "topic_not_allowed", "foreign_subject",
+        "not_finite", "out_of_range", "topic_not_allowed", "foreign_subject",
     }  # fmt: skip
+
+
+class _Heard(_Counter):
+    """Notes each velocity that is acted on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acted: list[tuple[str, float]] = []
+
+    def velocity(self, source: str, twist: Twist, envelope: Envelope) -> None:
+        self.acted.append((envelope.operator, twist.x))
+
+
+def _velocity(operator: str, x: float) -> Any:
+    body = orjson.dumps({"linear": {"x": x}, "operator": operator})
+    return _Message("dt.rover.cmd.cmd_vel", body, None)
+
+
+async def test_of_commands_that_wait_the_newest_of_each_operator_counts() -> None:
+    inbound = _Heard()
+    commands = NatsCommands("rover", "nats", inbound, _Quiet())
+    waiting = [_velocity("ada", n / 100) for n in range(50)] + [_velocity("eve", 0.3)]
+    commands.judge([*waiting, _velocity("ada", 0.0), _Message("dt.rover.cmd.cmd_vel", b"?", None)])
+    assert inbound.acted == [("eve", 0.3), ("ada", 0.0)]
+    assert (commands.received, commands.superseded, commands.refusals.total()) == (2, 50, 1)
+
+
+async def test_a_stop_behind_a_hundred_thousand_commands_is_acted_on_at_once(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    heard = peer.listen(TwistStamped, "cmd_vel/nats", 10)
+    rig.start_bridge()
+    await rig.file()
+    flood = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _FLOOD, rig.nats_url, f"dt.{rig.robot}.cmd.cmd_vel",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert flood.stdout is not None
+    assert await flood.stdout.readline() == b"sent\n"
+    ended_s = time.monotonic()
+    await until(lambda: heard and heard[-1].twist.linear.x == 0.0 and len(heard) > 1)
+    assert time.monotonic() - ended_s < 3.0
+    count = len(heard)
+    await asyncio.sleep(0.3)
+    assert len(heard) == count  # and nothing comes after it
+    await flood.wait()
+
+
+#: What an operator's program in a loop without a pause does before it stops.
+_FLOOD = """
+import asyncio, sys, nats
+async def main():
+    client = await nats.connect(sys.argv[1])
+    for number in range(100_000):
+        await client.publish(sys.argv[2], b'{"linear":{"x":0.4}}')
+    await client.publish(sys.argv[2], b'{"linear":{"x":0.0}}')
+    await client.flush()
+    print("sent", flush=True)
+asyncio.run(main())
+"""
 
 
 async def test_a_command_of_a_wrong_or_unknown_type_is_named_and_ends_nothing(

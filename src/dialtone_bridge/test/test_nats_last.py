@@ -109,6 +109,27 @@ async def test_a_message_too_big_for_the_bucket_is_said_and_counted(rig: Rig) ->
         assert any("is not kept for those who come late" in text for text in each.log.lines)
 
 
+async def test_what_is_latched_while_the_server_is_away_is_told_when_it_is_back(rig: Rig) -> None:
+    words = RouteParams(topic="words", latched=True, encoding="json")
+    async with line(rig, m=RouteParams(topic="map", latched=True), w=words) as each:
+        inbox = await each.client.subscribe(f"dt.{rig.robot}.tlm.>")
+        for name in ("map", "words"):
+            each.exchange.found(f"/{name}", STRING, "string data\n")
+        await until(lambda: len(each.feed.open) == 2)
+        each.feed.emit("/map", b"walls")
+        assert (await inbox.next_msg(timeout=5)).data == b"walls"
+        rig.children[0].stop()
+        await until(lambda: not each.transport.health().ok)
+        for body in (b"more walls", b"all walls"):
+            each.feed.emit("/map", body)
+            each.feed.emit("/words", body)
+        await asyncio.sleep(0.2)
+        rig.start_server()
+        await each.until_last("map", b"all walls")
+        await each.until_last("words", b"{}")
+        assert each.transport.health().values["sent"] == 3
+
+
 class SlowWords(Feed):
     """A source whose messages take long to become JSON."""
 

@@ -12,6 +12,8 @@ from dialtone_core.errors import WireError
 from dialtone_core.naming import path_to_topic, topic_to_path
 
 MAX_COMMAND_BYTES = 4096
+#: A day; a longer one is a mistake.
+_MOST_TTL_MS = 86_400_000.0
 
 TYPE = "Dt-Type"
 ENCODING = "Dt-Encoding"
@@ -59,8 +61,8 @@ def decode_velocity(payload: bytes) -> tuple[Twist, Envelope]:
     ``{"linear":{"x":0.4},"angular":{"z":0.1}}`` is whole; missing axes are 0. Optional ``seq``,
     ``ttl_ms``, ``issued_ns``, ``operator``; a TwistStamped shape (``{"twist": {…}}``) is taken.
     Raises ``WireError`` with reason ``too_big``, ``not_json``, ``not_object``, ``unknown_field``,
-    ``not_number`` or ``not_finite``; an unknown field is an error because a misspelt ``"linaer"``
-    must not silently mean "stop".
+    ``not_number``, ``not_finite`` or ``out_of_range``; an unknown field is an error because a
+    misspelt ``"linaer"`` must not silently mean "stop".
     """
     if len(payload) > MAX_COMMAND_BYTES:
         raise WireError("too_big", f"{len(payload)} bytes, at most {MAX_COMMAND_BYTES}")
@@ -118,5 +120,12 @@ def _envelope(body: dict[str, Any]) -> Envelope:
     for name, value in (("seq", seq), ("issued_ns", issued_ns)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise WireError("not_number", name)
-    ttl_ns = None if ttl_ms is None else round(_number(ttl_ms, "ttl_ms") * 1e6)
+        if value is not None and abs(value) >= 1 << 63:
+            raise WireError("out_of_range", name)
+    ttl_ns = None
+    if ttl_ms is not None:
+        ttl = _number(ttl_ms, "ttl_ms")
+        if abs(ttl) > _MOST_TTL_MS:
+            raise WireError("out_of_range", "ttl_ms")
+        ttl_ns = round(ttl * 1e6)
     return Envelope(operator, seq, ttl_ns, issued_ns)

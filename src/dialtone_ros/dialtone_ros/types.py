@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,22 @@ def message_class(type_name: str) -> type[Any]:
     """The Python class of ``pkg/msg/Type``; raises ``LookupError`` where it is not installed."""
     package, _, name = _normal(type_name).partition("/")
     kind, _, name = name.partition("/")
+    if not _is_interface_package(package, kind):
+        raise LookupError(f"message type {type_name} is not installed")
     try:
         found = getattr(importlib.import_module(f"{package}.{kind}"), name)
     except (ImportError, AttributeError) as error:
         raise LookupError(f"message type {type_name} is not installed") from error
     return found  # type: ignore[no-any-return]
+
+
+def _is_interface_package(package: str, kind: str) -> bool:
+    """Whether ``package`` has a part of that name. A type's name may come over the network, and
+    importing a module to see what is in it would run whatever module somebody names."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    parts = (Path(folder, kind) for folder in folders or ())
+    return any(part.is_dir() or part.with_suffix(".py").is_file() for part in parts)
 
 
 def _normal(type_name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_two_holders_never_share_a_domain() -> None:
     with FreeDomain() as again:
         assert again.number == one.number
     again.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["this/msg/Zen", "antigravity/msg/Xkcd", "os/msg/Path", "no/msg/X"]
+)
+def test_a_name_from_the_network_imports_nothing_but_packages_of_messages(name: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(LookupError):
+        message_class(name)
+    assert {"this", "antigravity"}.isdisjoint(set(sys.modules) - before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,7 @@ class NatsTransport:
         self._link_up = False
         self._said: str | None = None
         self._troubles = Troubles()
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._why = "connecting"
         self._interest: Interest | None = None
         self._keeps_last = False
@@ -94,6 +94,7 @@ class NatsTransport:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._out.bind(self._loop)
+        self._in.bind(self._loop)
         self._durable.outbox.bind(self._loop)
         self._out.client = await connect(
             settings.url,
@@ -118,6 +119,7 @@ class NatsTransport:
     async def run(self) -> None:
         """Send what the lanes hold, and follow what is wanted, until cancelled."""
         async with TaskGroup() as group:
+            group.create_task(self._in.run())
             group.create_task(self._watch.run())
             if self._commands is not None:
                 group.create_task(self._durable.run(self._commands))
@@ -195,12 +197,13 @@ class NatsTransport:
             return
         self._out.remove(sink)
         if sink.last_subject:
-            self._soon(lambda: self._forget_last(sink))
+            self._soon(lambda: self._spawn(self._out.forget_last(sink)))
 
-    def _forget_last(self, sink: NatsSink) -> None:
-        task = asyncio.create_task(self._out.forget_last(sink))
-        self._farewells.add(task)
-        task.add_done_callback(self._farewells.discard)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside everything else; on the loop."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def health(self) -> Health:
         values: dict[str, object] = {
@@ -248,6 +251,7 @@ class NatsTransport:
         if connected:
             self._log.info(f"connected to {self._settings.url}")
             self.connected.set()
+            self._spawn(self._out.make_up())
             if not self._link_up:
                 self._status.poke()
             self._said = None

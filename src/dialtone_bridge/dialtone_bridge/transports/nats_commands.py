@@ -1,7 +1,14 @@
-"""Commands from NATS: each is judged, passed on, or refused by name."""
+"""Commands from NATS: each is judged, passed on, or refused by name.
+
+Commands act when they come. Where they come faster than ROS takes them, a queue would be acted on
+seconds later, and a robot drive on after its operator died: so of the velocities that wait, the
+newest of each operator counts, and of all that wait the oldest go.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nats.aio.msg import Msg
@@ -9,9 +16,12 @@ from nats.aio.msg import Msg
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Inbound, Log
 from dialtone_core import wire
+from dialtone_core.command import Envelope, Twist
+from dialtone_core.delivery import Outbox, Policy, Priority
 from dialtone_core.errors import WireError
 
 _VELOCITY = "cmd_vel"
+_WAITING = Policy("queue", 1024, 16 * 1024 * 1024)
 
 
 class NatsCommands:
@@ -22,41 +32,87 @@ class NatsCommands:
     ) -> None:
         self.refusals = Refusals()
         self.received = 0
+        self.superseded = 0
+        self._outbox: Outbox[Msg] = Outbox()
+        self._lane = self._outbox.open_lane("commands", _WAITING, Priority.COMMAND)
         self._robot = robot
         self._namespace = namespace
         self._origin = origin
         self._inbound = inbound
         self._log = log
 
-    async def on_message(self, message: Msg) -> None:
-        """Judge one command and pass it on; whatever is wrong with it is counted, never raised."""
-        try:
-            self._take(message)
-            self.received += 1
-        except WireError as error:
-            if self.refusals.total() == 0:
-                self._log.warning(f"refused a command on {message.subject}: {error}")
-            self.refusals.count(error.reason, error.detail)
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._outbox.bind(loop)
 
-    def _take(self, message: Msg) -> None:
-        path = wire.command_topic(self._robot, message.subject, self._namespace)
-        if path == _VELOCITY:
+    async def on_message(self, message: Msg) -> None:
+        """Take one from the client library; quick, so that its queue never fills."""
+        self._lane.put(message, len(message.data))
+
+    async def run(self) -> None:
+        """Act on what came until cancelled."""
+        while True:
+            await self._outbox.wait()
+            self.judge([message for _, message in self._outbox.drain(_WAITING.max_messages)])
+            await asyncio.sleep(0)
+
+    def judge(self, messages: Sequence[Msg]) -> None:
+        """Pass on what came together; whatever is wrong with one is counted, never raised."""
+        velocities = {index: self._velocity(each) for index, each in enumerate(messages)}
+        newest = {
+            found[1].operator: index for index, found in velocities.items() if found is not None
+        }
+        for index, message in enumerate(messages):
+            found = velocities[index]
+            if found is not None and newest[found[1].operator] != index:
+                self.superseded += 1
+                continue
+            try:
+                if found is not None:
+                    self._inbound.velocity(self._origin, *found)
+                elif not self._is_velocity(message):
+                    self._pass_on(message)
+                else:
+                    continue  # refused already
+                self.received += 1
+            except WireError as error:
+                self._refuse(message, error)
+
+    def _is_velocity(self, message: Msg) -> bool:
+        return bool(message.subject == wire.command_subject(self._robot, _VELOCITY))
+
+    def _velocity(self, message: Msg) -> tuple[Twist, Envelope] | None:
+        """The velocity in ``message``; ``None`` where it is something else, or refused now."""
+        if not self._is_velocity(message):
+            return None
+        try:
             twist, envelope = wire.decode_velocity(message.data)
-            operator = (message.headers or {}).get(wire.OPERATOR, "")
-            if operator and not envelope.operator:
-                envelope = replace(envelope, operator=operator[:64])
-            self._inbound.velocity(self._origin, twist, envelope)
-            return
+        except WireError as error:
+            self._refuse(message, error)
+            return None
+        operator = (message.headers or {}).get(wire.OPERATOR, "")
+        if operator and not envelope.operator:
+            envelope = replace(envelope, operator=operator[:64])
+        return twist, envelope
+
+    def _pass_on(self, message: Msg) -> None:
+        path = wire.command_topic(self._robot, message.subject, self._namespace)
         if not self._inbound.accepts(path):
             raise WireError("topic_not_allowed", path[:80])
         headers = message.headers or {}
         encoding = headers.get(wire.ENCODING, "json")
         self._inbound.message(path, headers.get(wire.TYPE, ""), encoding, message.data)
 
+    def _refuse(self, message: Msg, error: WireError) -> None:
+        if self.refusals.total() == 0:
+            self._log.warning(f"refused a command on {message.subject}: {error}")
+        self.refusals.count(error.reason, error.detail)
+
     def figures(self) -> dict[str, object]:
         """For diagnostics: how many came, how many were refused and why."""
         values: dict[str, object] = {
             "commands": self.received,
+            "commands_superseded": self.superseded,
+            "commands_overrun": self._lane.dropped,
             "commands_refused": self.refusals.total(),
         }
         values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}

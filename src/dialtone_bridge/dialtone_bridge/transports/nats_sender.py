@@ -81,7 +81,8 @@ class NatsSender:
             await self.decoded.wait()
             found = self.decoded.drain(_DECODE_ITEMS, _DECODE_BYTES)
             work = [(self.sinks[lane], sample) for lane, sample in found if lane in self.sinks]
-            if self._is_up():
+            lasting = any(sink.topic.route.latched for sink, _ in work)
+            if self._is_up() or lasting:
                 frames = await asyncio.to_thread(_encode_all, work)
             else:
                 frames = [None] * len(work)
@@ -147,9 +148,21 @@ class NatsSender:
     def _is_up(self) -> bool:
         return self.client is not None and self.client.is_connected
 
+    async def make_up(self) -> None:
+        """The link is back: what is latched and came meanwhile is true until something newer
+        comes, so it is sent now."""
+        client, waiting = self.client, 0
+        for sink in list(self.sinks.values()):
+            frame, missed, sink.missed = sink.last_frame, sink.missed, False
+            if missed and frame is not None and client is not None and client.is_connected:
+                waiting = self._send(sink, frame)
+        await self._flush(waiting)
+
     def _encode_and_send(self, sink: NatsSink, sample: Sample) -> int:
         try:
-            return self._send(sink, sink.encode(sample) if self._is_up() else None)
+            if not self._is_up() and not sink.topic.route.latched:
+                return self._send(sink, None)
+            return self._send(sink, sink.encode(sample))
         except WireError as error:
             self._note_malformed(sink, error)
             return 0
@@ -158,9 +171,13 @@ class NatsSender:
         """Queue one message at the client; the bytes that wait there now. ``None``: offline."""
         client = self.client
         if frame is None or client is None or not client.is_connected:
+            if frame is not None and sink.last_subject:
+                sink.note_last(frame)
+                sink.missed = True
             sink.failed += 1
             self._offline += 1
             return 0
+        sink.missed = False
         if len(frame[2]) > client.max_payload - HEADER_ROOM:
             return self._send_oversize(client, sink, frame)
         waiting = publish_frame(client, sink.subject_bytes, *frame)

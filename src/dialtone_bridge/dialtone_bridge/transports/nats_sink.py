@@ -36,7 +36,7 @@ class NatsSink:
         self.failed = 0
         self.last_subject = b""
         self.last_frame: Frame | None = None
-        self.unsaved = False
+        self.unsaved = self.missed = False
         self.wanted = self.retired = False
         self._on_close = on_close
         self._encoding = topic.route.encoding
