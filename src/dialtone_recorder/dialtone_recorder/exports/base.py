@@ -1,24 +1,25 @@
 """What every dataset format is: written episode by episode into a folder that is not yet there.
 
 A format is one module with a class, found by the entry point group ``dialtone.exporters``
-(``name = "module:Class"``). The built-in ones need no installation to be found. All of them
-pass ``test_exporter_contract.py``.
+(``name = "module:Class"``). All of them pass ``test_exporter_contract.py``.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from dialtone_core.errors import DialtoneError
+from dialtone_core.plugins import Plugins
 from dialtone_recorder.mapping import Mapping
 from dialtone_recorder.table import Table
 
-GROUP = "dialtone.exporters"
 BUILT_IN = {"hdf5": "Hdf5", "lerobot": "LeRobot", "parquet": "Parquet"}
+_EXPORTERS = Plugins(
+    "dialtone.exporters",
+    {name: f"dialtone_recorder.exports.{name}:{cls}" for name, cls in BUILT_IN.items()},
+)
 
 Progress = Callable[[float], None]
 
@@ -47,23 +48,12 @@ class Exporter(Protocol):
 
 def exporter_names() -> list[str]:
     """Every format that can be exported."""
-    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return _EXPORTERS.names()
 
 
 def find_exporter(name: str) -> type[Exporter]:
-    """The class of format ``name``; raises ``DialtoneError`` that lists the known ones."""
-    found: Any = None
-    if name in BUILT_IN:
-        module = importlib.import_module(f"dialtone_recorder.exports.{name}")
-        found = getattr(module, BUILT_IN[name])
-    else:
-        for point in entry_points(group=GROUP):
-            found = point.load() if point.name == name else found
-    if found is None:
-        raise DialtoneError(
-            f"no dataset format {name!r}", fix=f"give one of {', '.join(exporter_names())}"
-        )
-    return cast("type[Exporter]", found)
+    """The class of format ``name``; raises ``ConfigError`` that lists the known ones."""
+    return cast("type[Exporter]", _EXPORTERS.load(name, "the dataset format"))
 
 
 def check_same(mapping: Mapping, before: dict[str, Any], where: Path) -> None:
