@@ -22,6 +22,9 @@ setup(
             "bridge_node = dialtone_bridge.node:main",
             "nats_server = dialtone_bridge.nats_server:main",
         ],
+        "dialtone.transports": [
+            f"{name} = dialtone_bridge.ros_{name}:create" for name in ("nats", "foxglove")
+        ],
         "dialtone.verbs": [
             "routes = dialtone_bridge.verbs.routes:routes",
             "hub = dialtone_bridge.verbs.hub:hub",

@@ -1,4 +1,4 @@
-"""The node ``bridge``: wires the ROS graph to NATS and Foxglove."""
+"""The node ``bridge``: wires the ROS graph to the transports that its parameters name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from rclpy.node import Node
 
 from dialtone_bridge import ros_reports
 from dialtone_bridge.exchange import Exchange
-from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.params import BridgeParams
-from dialtone_bridge.ros_foxglove import RosFoxglove
-from dialtone_bridge.ros_nats import RosNats
+from dialtone_bridge.ros_context import RosContext
 from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
-from dialtone_bridge.transports.base import Transport
+from dialtone_bridge.transports.registry import make_carriers
 from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
@@ -47,49 +45,43 @@ class Bridge:
             include_hidden=params.include_hidden,
             transports=_known_transports(),
         )
-        inbound = self._inbound = RosInbound(node, table, params.read_only)
-        self._transports: list[Transport] = []
         self._source = RosSource(node, params.discovery_period_s)
-        self._services = RosServices(node, params.allow_services, self._source.post)
-        self._nats: RosNats | None = None
-        if params.nats_url:
-            self._nats = RosNats(node, params, inbound, self._source, self._services)
-            self._transports.append(self._nats.transport)
-        self._foxglove: RosFoxglove | None = None
-        if params.foxglove_enabled:
-            self._foxglove = RosFoxglove(node, params, inbound, self._source, self._services)
-            self._transports.append(self._foxglove.transport)
+        self._inbound = RosInbound(node, table, params.read_only)
+        context = RosContext(
+            node=node,
+            params=params,
+            namespace=namespace,
+            inbound=self._inbound,
+            source=self._source,
+            services=RosServices(node, params.allow_services, self._source.post),
+            log=node.get_logger(),
+        )
+        self._carriers = make_carriers(context)
+        self._transports = [each.transport for each in self._carriers]
         self._exchange = Exchange(self._source, self._transports, table)
-        self._callable = FoxgloveServices(self._services.call_cdr)
         self._file: RobotFile | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Open everything and carry messages until ``stop``."""
         for transport in self._transports:
             await transport.open()
-        if self._nats is not None:
-            await self._nats.serve(self._exchange)
+        for carrier in self._carriers:
+            await carrier.opened(self._exchange)
         ros_reports.add_to(
             self._node, self._robot, self._transports, self._exchange, self._inbound
         )
-        if self._foxglove is not None:
-            self._foxglove.start()
-        self._source.start(self._exchange, self._offer_services)
+        self._source.start(self._exchange, self._looked)
         async with TaskGroup() as group:
-            tasks = [group.create_task(each.run()) for each in self._transports]
+            tasks = [group.create_task(each.run()) for each in self._carriers]
             tasks.append(group.create_task(self._announce()))
             tasks.append(group.create_task(self._inbound.run()))
-            if self._nats is not None:
-                tasks.append(group.create_task(self._nats.run()))
             await stop.wait()
             for task in tasks:
                 await end_task(task)
 
-    def _offer_services(self) -> None:
-        if self._nats is not None:
-            self._nats.offer()
-        if self._foxglove is not None and not self._params.read_only:
-            self._foxglove.transport.offer_services(self._callable, self._services.available())
+    def _looked(self) -> None:
+        for carrier in self._carriers:
+            carrier.looked()
 
     async def close(self) -> None:
         """Withdraw the runtime file, then hang up."""
@@ -99,14 +91,12 @@ class Bridge:
             await transport.aclose()
 
     async def _announce(self) -> None:
-        """Write the runtime file once both sides listen."""
-        if self._nats is not None:
-            await self._nats.transport.connected.wait()
-        self._file = RobotFile(
+        """Write the runtime file once clients reach every transport."""
+        urls = {each.transport.name: await each.address() for each in self._carriers}
+        self._file = RobotFile.at(
+            urls,
             robot=self._robot,
             pid=os.getpid(),
-            nats_url=self._params.nats_url,
-            foxglove_url=self._foxglove.transport.url if self._foxglove is not None else "",
             namespace=self._node.get_namespace(),
             nats_credentials=self._params.nats_credentials,
         )

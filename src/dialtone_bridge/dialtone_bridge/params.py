@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dialtone_bridge.foxglove.params import FoxgloveParams
 from dialtone_core.config import param
@@ -66,6 +67,12 @@ class BridgeParams(FoxgloveParams):
     """The node ``bridge``."""
 
     robot: str = param("rover", "names the robot on NATS: a-z, 0-9 and _")
+    transports: list[str] = param(
+        ["nats", "foxglove"], "transports that run: entry points of the group dialtone.transports"
+    )
+    transport_options: dict[str, dict[str, Any]] = param(
+        {}, "what transports of other distributions take: transport_options.<transport>.<option>"
+    )
     nats_url: str = param("nats://127.0.0.1:4222", "server to connect to; empty is no NATS")
     nats_credentials: str = param(
         "", "file with a .creds, an nkey seed, or lines user=, password= or token=; empty is the "

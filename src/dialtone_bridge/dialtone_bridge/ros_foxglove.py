@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt32
 
+from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.foxglove.assets import Assets
 from dialtone_bridge.foxglove.extras import Extras
 from dialtone_bridge.foxglove.frames import description_channel, static_channel
 from dialtone_bridge.foxglove.server import Address
+from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.foxglove.token import VARIABLE, read_token
 from dialtone_bridge.params import BridgeParams
+from dialtone_bridge.ros_context import RosContext
 from dialtone_bridge.ros_graph import asker
 from dialtone_bridge.ros_params import RosParameters
-from dialtone_bridge.ros_services import RosServices
-from dialtone_bridge.ros_source import RosSource
-from dialtone_bridge.transports.base import Inbound
+from dialtone_bridge.transports.carrier import Carrier
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import ConfigError
@@ -31,36 +31,33 @@ from dialtone_ros.timers import steady_timer
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class RosFoxglove:
+class RosFoxglove(Carrier):
     """Makes the transport, and follows ROS for it once it is open."""
 
-    def __init__(
-        self,
-        node: Node,
-        params: BridgeParams,
-        inbound: Inbound,
-        source: RosSource,
-        services: RosServices,
-    ) -> None:
+    def __init__(self, context: RosContext) -> None:
+        node, params, services = context.node, context.params, context.services
         self._node = node
         self._params = params
+        self._services = services
+        self._callable = FoxgloveServices(services.call_cdr)
         self._parameters = RosParameters(
             node, services.call_ros, params.allow_parameters, params.settable_parameters
         )
         extras = Extras(
             self._parameters,
-            asker(node, source.post),
+            asker(node, context.source.post),
             Assets(params.allow_assets, _share).read,
             bool(node.get_parameter("use_sim_time").value),
         )
         self._sim_time = extras.sim_time
         self._urdf = _read_description(params.robot_description)
-        settings = _settings(params, node.get_namespace())
-        self.transport = FoxgloveTransport(settings, inbound, node.get_logger(), extras)
+        settings = _settings(params, context.namespace)
+        self._foxglove = FoxgloveTransport(settings, context.inbound, context.log, extras)
+        super().__init__(self._foxglove)
 
-    def start(self) -> None:
-        """Follow parameters, time and clients; the transport is open."""
-        node, transport = self._node, self.transport
+    async def opened(self, exchange: Exchange) -> None:
+        """Follow parameters, time and clients."""
+        node, transport = self._node, self._foxglove
         self._parameters.watch(transport.tell_parameters)
         if self._urdf:
             space = node.get_namespace().rstrip("/")
@@ -79,8 +76,21 @@ class RosFoxglove:
 
             steady_timer(node, 1.0, count)
 
+    def looked(self) -> None:
+        """Offer the services that are there now."""
+        if not self._params.read_only:
+            self._foxglove.offer_services(self._callable, self._services.available())
+
+    async def address(self) -> str:
+        return self._foxglove.url
+
     def _on_clock(self, clock: Any) -> None:
-        self.transport.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)
+        self._foxglove.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)
+
+
+def create(context: RosContext) -> Carrier | None:
+    """See ``transports.registry``."""
+    return RosFoxglove(context) if context.params.foxglove_enabled else None
 
 
 def _settings(params: BridgeParams, namespace: str) -> FoxgloveSettings:

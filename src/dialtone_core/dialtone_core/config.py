@@ -7,7 +7,8 @@ ROS parameters of the node (``dialtone_ros.params``) and prints itself in the do
     class Camera:
         rate_hz: float = param(30.0, "frames a second", unit="Hz", minimum=1, maximum=240)
 
-Tables (``dict[str, Source]``) nest: ``sources.nats.timeout_s``.
+Tables (``dict[str, Source]``) nest: ``sources.nats.timeout_s``. What lies in a
+``dict[str, Any]`` is judged by whoever builds a class of its own from it.
 """
 
 from __future__ import annotations
@@ -214,6 +215,8 @@ def _convert(hint: Any, value: Any, name: str, info: ParamInfo, where: str) -> A
         return _table(typing.get_args(hint)[1], value, name, where)
     if origin in (list, tuple):
         return _list(hint, value, name, info, where)
+    if hint is Any:  # judged by whoever reads it
+        return value
     return _scalar(hint, value, name, info, where)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dialtone_core.errors import DialtoneError
 
@@ -45,15 +47,27 @@ def write_secret(path: Path, text: str) -> None:
 class RobotFile:
     """``run/<robot>.json``: where a running bridge can be reached. Written when it listens.
 
-    ``nats_credentials`` is the path of a credentials file, never a secret itself.
+    ``nats_credentials`` is the path of a credentials file, never a secret itself. ``urls`` has
+    the address of every transport by its name, those of NATS and Foxglove too.
     """
 
     robot: str
     pid: int
-    nats_url: str
+    nats_url: str = ""
     foxglove_url: str = ""
     namespace: str = "/"
     nats_credentials: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, urls: Mapping[str, str], **others: Any) -> RobotFile:
+        """The file of a robot whose transports have these addresses; empty ones are left out."""
+        return cls(
+            nats_url=urls.get("nats", ""),
+            foxglove_url=urls.get("foxglove", ""),
+            urls={name: url for name, url in urls.items() if url},
+            **others,
+        )
 
     @staticmethod
     def path(robot: str, home: Path | None = None) -> Path:

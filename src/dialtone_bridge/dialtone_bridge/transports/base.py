@@ -1,13 +1,14 @@
 """What a transport is: something that carries topics out and commands in.
 
-A transport is one file in this folder. It never imports ROS: topics come to it as bytes with a
-definition, and what clients send goes to ``Inbound``. ``test_transport_contract.py`` holds for
-each of them.
+A transport is one file, here or in another distribution. It never imports ROS: topics come to it
+as bytes with a definition, and what clients send goes to ``Inbound``. How it is found and made is
+in ``carrier.py``. ``test_transport_contract.py`` holds for each of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -108,6 +109,20 @@ class Inbound(Protocol):
 
     def accepts(self, path: str) -> bool:
         """Whether clients may publish on ``path`` at all."""
+
+
+class Services(Protocol):
+    """The ROS services that clients may call, from any thread; calls raise ``DialtoneError`` or
+    ``WireError``. Wait for an answer with a timeout: a service that hangs never answers."""
+
+    def available(self) -> list[ServiceInfo]:
+        """Those that are there now."""
+
+    def call_cdr(self, name: str, type_name: str, payload: bytes) -> Future[bytes]:
+        """Call by full name with a CDR request; resolves to the CDR response."""
+
+    def call_json(self, path: str, payload: bytes) -> Future[dict[str, Any]]:
+        """Call by path with a JSON request; resolves to the response as a JSON object."""
 
 
 class Transport(Protocol):
