@@ -26,7 +26,7 @@ from dialtone_core.natslink import Handler
 MAX_GOALS = 256
 #: How long an action server may take to say yes or no.
 _ANSWER_S = 5.0
-_RESULT_WAIT_S, _LONGEST_WAIT_S = 4.0, 3600.0
+_RESULT_WAIT_S, _LONGEST_WAIT_S = 4.0, 30.0
 _FEEDBACK = Policy("queue", 256, 1024 * 1024)
 
 
@@ -37,6 +37,8 @@ class ActionInfo:
     name: str
     path: str
     type: str
+    server: str = ""
+    """Which server it is: one that was started anew knows nothing of the other's goals."""
 
     @property
     def tail(self) -> str:
@@ -143,7 +145,7 @@ class ActionDesk:
         for action in [each for each in self._served if each not in offered]:
             await self._served.pop(action).stop()
             for goal in [each for each in self._goals.values() if each.action == action]:
-                await self._forget(goal)
+                await self._lose(goal)
         for action in offered:
             if action not in self._served:
                 package = action.tail
@@ -156,6 +158,8 @@ class ActionDesk:
             return await self._send(action, body)
 
         async def cancel(body: dict[str, Any]) -> dict[str, Any]:
+            if body.keys() - {"goal_id"}:
+                raise DialtoneError('what to cancel is {"goal_id": …}, or {} for every goal')
             goal_id = _id_of(body) if "goal_id" in body else bytes(16)
             said = await _answer(self._calls.cancel(action, goal_id), action)
             if said["refused"]:
@@ -217,6 +221,14 @@ class ActionDesk:
         if goal.ended.cancelled():
             raise DialtoneError(f"{action.path} went away before the goal had ended")
         return dict(goal.ended.result())
+
+    async def _lose(self, goal: _Goal) -> None:
+        """Its server went: nobody will ever tell how it ended."""
+        running = not goal.ended.done()
+        await self._forget(goal)
+        if running:
+            lost = {"status": "unknown", "error": f"the server of {goal.action.path} went away"}
+            await self._tell(goal.action, "result", goal.goal_id, lost)
 
     async def _forget(self, goal: _Goal) -> None:
         del self._goals[(goal.action.name, goal.goal_id)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from importlib.metadata import entry_points
 
 from rclpy.node import Node
 
@@ -17,15 +16,12 @@ from dialtone_bridge.ros_services import RosServices
 from dialtone_bridge.ros_sink import RosInbound
 from dialtone_bridge.ros_source import RosSource
 from dialtone_bridge.routes import RouteTable
-from dialtone_bridge.transports.registry import make_carriers
+from dialtone_bridge.transports.registry import make_carriers, transport_names
 from dialtone_core.aio import TaskGroup, end_task
 from dialtone_core.naming import check_robot_name
 from dialtone_core.paths import RobotFile
 from dialtone_core.process import COMMANDS_FIRST, hurry, share_heaps
 from dialtone_ros.runtime import run_async
-
-#: Entry points of transports beside the two that are built in.
-TRANSPORTS = "dialtone.transports"
 
 
 class Bridge:
@@ -43,7 +39,7 @@ class Bridge:
             commands=params.command_topics,
             namespace=namespace,
             include_hidden=params.include_hidden,
-            transports=_known_transports(),
+            transports=transport_names(),
         )
         self._source = RosSource(node, params.discovery_period_s)
         self._inbound = RosInbound(node, table, params.read_only)
@@ -101,10 +97,6 @@ class Bridge:
             nats_credentials=self._params.nats_credentials,
         )
         self._file.write()
-
-
-def _known_transports() -> list[str]:
-    return ["nats", "foxglove", *(each.name for each in entry_points(group=TRANSPORTS))]
 
 
 async def _main(node: Node, params: BridgeParams, stop: asyncio.Event) -> None:

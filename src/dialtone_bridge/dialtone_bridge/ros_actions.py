@@ -70,9 +70,15 @@ class RosActions:
             path = topic_path(action, self._node.get_namespace())
             # A name of which only clients are left is still in the graph.
             if self._allow.match(path, action) and self._node.count_services(name):
-                info = ActionInfo(action, path, types[0].removesuffix(_GOAL_TYPE))
-                found += [info] if self._usable(info) else []
+                server = self._server(action)
+                info = ActionInfo(action, path, types[0].removesuffix(_GOAL_TYPE), server)
+                found += [info] if server and self._usable(info) else []
         return found
+
+    def _server(self, action: str) -> str:
+        """The id that DDS gave the server's publisher of states; empty while there is none."""
+        infos = self._node.get_publishers_info_by_topic(f"{action}/_action/status")
+        return ",".join(sorted(bytes(each.endpoint_gid).hex() for each in infos))
 
     def _usable(self, action: ActionInfo) -> bool:
         why = ""

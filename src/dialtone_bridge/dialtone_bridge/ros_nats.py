@@ -13,6 +13,7 @@ from dialtone_bridge.ros_params import RosParameters
 from dialtone_bridge.ros_requests import RosRequests
 from dialtone_bridge.transports.carrier import Carrier
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_bridge.transports.nats_services import ServiceDesk
 from dialtone_core.aio import TaskGroup
 
 
@@ -28,6 +29,7 @@ class RosNats(Carrier):
         self._calls = self._nats.calls
         self._writable = not params.read_only
         self._services = ros_services
+        self._service_desk = ServiceDesk(self._calls, ros_services.call_json)
         self._parameters = RosParameters(
             node, ros_services.call_ros, params.allow_parameters, params.settable_parameters
         )
@@ -44,20 +46,21 @@ class RosNats(Carrier):
     async def opened(self, exchange: Exchange) -> None:
         """Answer requests."""
         await self._calls.serve(services.PACKAGE, services.handlers(exchange, self._inbound))
-        if self._writable:
-            await self._calls.serve_calls(self._services.call_json)
         verbs = services.parameter_handlers(self._parameters, self._writable)
         await self._calls.serve(services.PARAMETERS, verbs)
 
     def looked(self) -> None:
-        """Tell NATS which actions are there now."""
+        """Tell NATS which actions and services are there now."""
         self._desk.offer(self._actions.available())
+        if self._writable:
+            self._service_desk.offer(self._services.available())
 
     async def run(self) -> None:
         """Carry topics, actions and requests until cancelled."""
         async with TaskGroup() as group:
             group.create_task(self._nats.run())
             group.create_task(self._forwarder.run())
+            group.create_task(self._service_desk.run())
             await self._desk.run()
 
     async def address(self) -> str:

@@ -197,6 +197,39 @@ async def test_goals_are_cancelled_by_id_or_all_and_end_with_their_action(
                 gone = True
 
 
+async def test_goals_of_a_server_that_was_started_anew_end_as_unknown(
+    rig: Rig, asker: Asker, counting: Counting, count: Any
+) -> None:
+    inbox = await asker.client.subscribe(f"dt.{rig.robot}.evt.arm.count.result")
+    sent = await asker.ask("send_goal", goal={"data": 100_000})
+    counting.leave()
+    other = Peer()
+    again = Counting(other, count)
+    try:
+        ended = json.loads((await inbox.next_msg(timeout=20)).data)
+        assert (ended["goal_id"], ended["status"]) == (sent["goal_id"], "unknown")
+        assert "went away" in ended["error"]
+        await asker.until_served()
+        assert (await asker.ask("send_goal", goal={"data": 2}))["ok"]
+    finally:
+        again.leave()
+        again.left.wait(10)
+        other.close()
+
+
+async def test_those_who_wait_for_results_keep_nobody_from_cancelling(asker: Asker) -> None:
+    sent = await asker.ask("send_goal", goal={"data": 100_000})
+    subject = f"dt.{asker.robot}.srv.arm.count.result"
+    body = json.dumps({"goal_id": sent["goal_id"], "timeout_s": 3600}).encode()
+    for _ in range(200):
+        await asker.client.publish(subject, body, reply="_INBOX.nobody")
+    assert "busy" in (await asker.ask("result", goal_id=sent["goal_id"]))["error"]
+    assert not (await asker.ask("cancel", goalid=sent["goal_id"]))["ok"]
+    assert (await asker.ask("cancel", goal_id=sent["goal_id"]))["ok"]
+    routes = f"dt.{asker.robot}.srv.bridge.routes"
+    assert json.loads((await asker.client.request(routes, b"{}", timeout=5)).data)["ok"]
+
+
 def test_an_action_outside_of_the_namespace_has_subjects_of_its_own() -> None:
     own = ActionInfo("/robot2/arm/pick", "arm/pick", "x/action/Pick")
     foreign = ActionInfo("/arm/pick", "/arm/pick", "x/action/Pick")

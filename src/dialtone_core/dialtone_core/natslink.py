@@ -328,12 +328,14 @@ async def serve(
     version: str,
     handlers: dict[str, Handler],
     around: Callable[[Answer], Answer] = lambda answer: answer,
+    about: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Service:
     """Answer ``dt.<robot>.srv.<package>.<verb>`` with JSON, as a NATS micro service (ADR-32).
 
     A handler gets the request object and returns the reply's fields; a ``DialtoneError`` becomes
     ``{"ok": false, "error": …}``. ``around`` wraps what answers a request: the library hands on
-    the next one when it returns. ``await service.stop()`` withdraws it.
+    the next one when it returns. ``about`` is metadata of endpoints, by verb.
+    ``await service.stop()`` withdraws it.
     """
     service = await add_service(
         client,
@@ -349,27 +351,9 @@ async def serve(
                 name=verb.replace(".", "-"),
                 subject=service_subject(robot, package, verb),
                 handler=around(_endpoint(handler)),
+                metadata=dict((about or {}).get(verb, {})),
             )
         )
-    return service
-
-
-async def answer_all(
-    client: Client,
-    robot: str,
-    package: str,
-    version: str,
-    answer: Answer,
-) -> Service:
-    """Answer everything under ``dt.<robot>.srv.<package>.`` with one endpoint."""
-    service = await add_service(
-        client,
-        ServiceConfig(
-            name=f"{robot}-{package}", version=version, description=f"Dialtone {package}"
-        ),
-    )
-    subject = service_subject(robot, package, ">")
-    await service.add_endpoint(EndpointConfig(name=package, subject=subject, handler=answer))
     return service
 
 
@@ -381,9 +365,17 @@ def _endpoint(handler: Handler) -> Answer:
                 raise DialtoneError("the request is no JSON object")
             reply = {"ok": True, **await handler(body)}
         except orjson.JSONDecodeError as error:
-            reply = {"ok": False, "error": f"the request is not JSON: {error}"}
+            await refuse(request, f"the request is not JSON: {error}")
         except DialtoneError as error:
-            reply = {"ok": False, "error": str(error)}
-        await request.respond(orjson.dumps(reply))
+            await refuse(request, str(error))
+        else:
+            await request.respond(orjson.dumps(reply))
 
     return answer
+
+
+async def refuse(request: Request, why: str, code: int = 400) -> None:
+    """Answer ``{"ok": false, "error": why}``, with the headers that ADR-32 has for errors."""
+    body = orjson.dumps({"ok": False, "error": why})
+    words = " ".join(why.encode("ascii", "replace").decode().split())[:200]
+    await request.respond_error(str(code), words or "refused", body)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import nats.errors
@@ -21,15 +20,11 @@ from nats.micro.service import Service
 
 from dialtone_core import __version__, wire
 from dialtone_core.aio import end_task, timeout
-from dialtone_core.errors import DialtoneError, WireError
-from dialtone_core.naming import path_to_topic
-from dialtone_core.natslink import Handler, answer_all, serve
+from dialtone_core.errors import DialtoneError
+from dialtone_core.natslink import Handler, refuse, serve
 
-#: How long a ROS service may take to answer a NATS client.
-_CALL_S = 5.0
-#: Requests that may be under way in each direction.
-MAX_CALLS = 128
-Call = Callable[[str, bytes], Future[dict[str, Any]]]
+#: Requests of ours that may be under way, and those of others at one endpoint.
+MAX_CALLS, MAX_RUNNING = 128, 64
 Answer = Callable[[Request], Awaitable[None]]
 
 
@@ -58,29 +53,16 @@ class NatsCalls:
         for task in list(self._running):
             await end_task(task)
 
-    async def serve(self, package: str, handlers: Mapping[str, Handler]) -> Service:
-        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``."""
+    async def serve(
+        self,
+        package: str,
+        handlers: Mapping[str, Handler],
+        about: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Service:
+        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``; see ``natslink.serve``."""
         return await serve(
-            self._bound(), self._robot, package, __version__, dict(handlers), self._beside
+            self._bound(), self._robot, package, __version__, dict(handlers), self._beside, about
         )
-
-    async def serve_calls(self, call: Call) -> None:
-        """Pass requests on ``dt.<robot>.srv.ros.<service.path>`` to ROS services, as JSON."""
-        prefix = wire.service_subject(self._robot, "ros", "")
-
-        async def answer(request: Request) -> None:
-            path = path_to_topic(request.subject[len(prefix) :], self._namespace)
-            try:
-                pending = asyncio.wrap_future(call(path, request.data))
-                async with timeout(_CALL_S):
-                    reply = {"ok": True, **await pending}
-            except asyncio.TimeoutError:
-                reply = {"ok": False, "error": f"{path} did not answer within {_CALL_S:g} s"}
-            except (DialtoneError, WireError) as error:
-                reply = {"ok": False, "error": str(error)}
-            await request.respond(orjson.dumps(reply))
-
-        await answer_all(self._bound(), self._robot, "ros", __version__, self._beside(answer))
 
     async def publish_event(self, name: str, body: Mapping[str, Any]) -> None:
         """``dt.<robot>.evt.<name>``; lost and counted while there is no link."""
@@ -127,17 +109,21 @@ class NatsCalls:
         return self._client
 
     def _beside(self, answer: Answer) -> Answer:
-        """``answer`` as a task of its own: the library hands on the next when one returns."""
+        """``answer`` as a task of its own: the library hands on the next when one returns.
+
+        Each endpoint has its own bound: those who wait for a result keep nobody from cancelling.
+        """
+        running: set[asyncio.Task[None]] = set()
 
         async def begin(request: Request) -> None:
-            if len(self._running) >= MAX_CALLS:
+            if len(running) >= MAX_RUNNING:
                 self.refused_busy += 1
-                busy = {"ok": False, "error": f"busy with {MAX_CALLS} requests; ask again"}
-                await request.respond(orjson.dumps(busy))
+                await refuse(request, f"busy with {MAX_RUNNING} requests; ask again", 503)
                 return
             task = asyncio.create_task(self._finish(answer, request))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            for each in (running, self._running):
+                each.add(task)
+                task.add_done_callback(each.discard)
 
         return begin
 
