@@ -15,12 +15,10 @@ from typing import Protocol
 
 from dialtone_bridge.latecomers import Latecomers
 from dialtone_bridge.routes import Route, RouteTable, topic_path
-from dialtone_bridge.stats import FlowStats, RateCap
+from dialtone_bridge.stats import FlowStats
+from dialtone_bridge.thinning import Thinner, Timer
 from dialtone_bridge.transports.base import Give, Sink, SinkStats, Topic, Transport
 from dialtone_core.sample import Sample
-
-#: No burst is longer, whatever a wall clock that was stepped says of it.
-_BURST_NS = 100_000_000
 
 
 class Subscription(Protocol):
@@ -48,6 +46,9 @@ class Source(Protocol):
     ) -> bool:
         """Give what the publishers of a latched topic hold, until ``on_end``; ``False`` (and
         nothing) where none of them latches."""
+
+    def timer(self, work: Callable[[], None]) -> Timer:
+        """A timer that runs ``work`` in the source's thread; it costs nothing until it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,9 @@ class Flow:
         self.sinks: dict[str, Sink] = {}
         self._source = source
         route = self.topic.route
-        self._cap = RateCap(route.max_rate_hz)
-        self._capped = route.max_rate_hz > 0
+        self._thinner: Thinner | None = None
+        if route.max_rate_hz:
+            self._thinner = Thinner(route.max_rate_hz, self.stats, source.timer, self._hand_on)
         self._wanted: set[str] = {"always"} if route.always else set()
         self._active: tuple[Sink, ...] = ()
         self._late = Latecomers(partial(source.replay, self.topic))
@@ -145,30 +147,21 @@ class Flow:
             self._subscription.close()
             self._subscription = None
             self._late.forget()
+            if self._thinner is not None:
+                self._thinner.drop()
 
     def _on_burst(self, burst: list[Sample]) -> None:
         self.stats.count(burst, time.monotonic_ns())
-        if self._capped:
-            burst = self._thin(burst)
-            if not burst:
-                return
+        if self._thinner is not None:
+            burst = self._thinner.thin(burst)
+        if burst:
+            self._hand_on(burst)
+
+    def _hand_on(self, burst: list[Sample]) -> None:
         if self.topic.route.latched:
             self._late.saw(burst)
         for sink in self._active:
             sink.put(burst)
-
-    def _thin(self, burst: list[Sample]) -> list[Sample]:
-        """Those that the rate cap lets pass, judged by when each came and not by when it was
-        taken: a burst is a few ms of the topic."""
-        now_ns = time.monotonic_ns()
-        ahead_ns = time.time_ns() - now_ns
-        kept = [
-            each
-            for each in burst
-            if self._cap.passes(min(max(each.receive_ns - ahead_ns, now_ns - _BURST_NS), now_ns))
-        ]
-        self.stats.skipped += len(burst) - len(kept)
-        return kept
 
 
 class Exchange:
@@ -199,7 +192,7 @@ class Exchange:
             self.gone(name)
         if route is None:
             return
-        if latched and not route.latched:
+        if latched:
             route = route.as_latched()
         path = topic_path(name, self._table.namespace)
         to_json = partial(self._source.to_json, type_name)

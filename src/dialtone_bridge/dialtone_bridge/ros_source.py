@@ -17,7 +17,7 @@ from dialtone_bridge.ros_replay import Replay
 from dialtone_bridge.ros_subscription import RosSubscription, profile
 from dialtone_bridge.transports.base import Topic
 from dialtone_ros.drain import OnBurst
-from dialtone_ros.timers import steady_timer
+from dialtone_ros.timers import OneShot, steady_timer
 from dialtone_ros.types import message_class, message_definition
 
 #: A robot's nodes start together: look often while they do, seldom later (each look costs CPU).
@@ -79,6 +79,9 @@ class RosSource:
             return False
         Replay(self._node, (topic.name, topic.type), profile(wanted), on_burst, on_end)
         return True
+
+    def timer(self, work: Callable[[], None]) -> OneShot:
+        return OneShot(self._node, work)
 
     def close(self) -> None:
         """Look no more. Subscriptions end with their flows."""

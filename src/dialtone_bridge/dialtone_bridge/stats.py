@@ -11,25 +11,28 @@ from dialtone_core.sample import Sample
 
 
 class RateCap:
-    """Lets at most ``max_hz`` messages a second pass, the newest at each turn; 0 lets all pass.
+    """Turns of which there are at most ``max_hz`` a second, one message each.
 
-    Turns stand on a fixed grid, so that a 30 Hz stream capped to 10 Hz yields 10 and not 7.5.
+    They stand on a fixed grid, so that a 30 Hz stream capped to 10 Hz yields 10 and not 7.5.
+    ``next_ns`` is the monotonic moment of the next.
     """
 
     def __init__(self, max_hz: float) -> None:
-        self._period_ns = round(NS_PER_S / max_hz) if max_hz else 0
-        self._next_ns = 0
+        self.period_ns = round(NS_PER_S / max_hz)
+        self.next_ns = 0
 
     def passes(self, now_ns: int) -> bool:
-        """Whether the message that came at monotonic ``now_ns`` goes on."""
-        if not self._period_ns:
-            return True
-        early_ns = self._period_ns // 10  # jitter of a publisher at just that rate costs none
-        if now_ns < self._next_ns - early_ns:
+        """Whether it is the turn of the message that came at monotonic ``now_ns``."""
+        early_ns = self.period_ns // 10  # jitter of a publisher at just that rate costs none
+        if now_ns < self.next_ns - early_ns:
             return False
-        behind = now_ns - self._next_ns
-        self._next_ns = (now_ns if behind > self._period_ns else self._next_ns) + self._period_ns
+        self.take_turn(now_ns)
         return True
+
+    def take_turn(self, now_ns: int) -> None:
+        """A message goes on at ``now_ns``."""
+        behind = now_ns - self.next_ns
+        self.next_ns = (now_ns if behind > self.period_ns else self.next_ns) + self.period_ns
 
 
 @dataclass

@@ -8,8 +8,11 @@ from typing import Any
 
 import nats
 from bridge_rig import Child, Peer, Rig, until
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32, String
 
+from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_core.aio import timeout
 
 
@@ -59,3 +62,38 @@ async def test_topics_in_and_outside_of_the_namespace_share_no_subject_either_wa
         "/goal": {"foreign"},
         "/robot2/goal": {"own"},
     }
+
+
+async def test_the_last_state_of_a_capped_topic_arrives_without_a_next_one(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge(**{"routes.s.topic": "state", "routes.s.max_rate_hz": 4.0})
+    publisher = peer.node.create_publisher(Int32, "state", 10)
+    inbox = await client.subscribe(f"dt.{rig.robot}.tlm.state")
+    await rig.file()
+    await until(lambda: publisher.get_subscription_count() > 0)
+    came: list[int] = []
+    for last in (2, 5, 8):
+        for number in range(last - 2, last + 1):
+            publisher.publish(Int32(data=number))
+        while last not in came:
+            message = await inbox.next_msg(timeout=5)
+            came.append(deserialize_message(message.data, Int32).data)
+    assert came[:2] == [0, 2]
+    (row,) = [each for each in (await table(rig, client))["routes"] if each["topic"] == "/state"]
+    assert row["messages"] == 9 == len(came) + row["skipped"]
+
+
+async def test_a_cap_for_all_streams_lets_every_fixed_transform_through(
+    rig: Rig, peer: Peer
+) -> None:
+    rig.start_bridge(nats_url="''", **{"routes.all.topic": "'.*'", "routes.all.max_rate_hz": 1.0})
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    for number in range(3):
+        made = peer.node.create_publisher(Int32, "tf_static", latched)
+        made.publish(Int32(data=number))
+    async with open_client((await rig.file()).foxglove_url) as viewer:
+        await viewer.wait_channel("/tf_static")
+        await viewer.subscribe("/tf_static")
+        came = [deserialize_message((await viewer.receive()).payload, Int32) for _ in range(3)]
+    assert {each.data for each in came} == {0, 1, 2}

@@ -70,6 +70,17 @@ async def line(rig: Rig, feed: Feed | None = None, **routes: RouteParams) -> Asy
     await made.transport.aclose()
 
 
+async def test_what_is_latched_and_capped_by_name_ends_with_the_newest(rig: Rig) -> None:
+    async with line(rig, m=RouteParams(topic="mode", latched=True, max_rate_hz=1.0)) as each:
+        each.exchange.found("/mode", STRING, "string data\n", latched=True)
+        await until(lambda: "/mode" in each.feed.open)
+        for body in (b"one", b"two", b"three"):
+            each.feed.emit("/mode", body)
+        await each.until_last("mode", b"one")
+        each.feed.alarms[0].ring()
+        await each.until_last("mode", b"three")
+
+
 async def test_the_newest_of_a_latest_route_is_there_though_nobody_looked(rig: Rig) -> None:
     async with line(rig, m=RouteParams(topic="mode", delivery="latest")) as each:
         each.exchange.found("/mode", STRING, "string data\n")

@@ -74,6 +74,7 @@ class Feed:
     open: dict[str, Callable[[list[Sample]], None]] = field(default_factory=dict)
     opened: int = 0
     held: list[Sample] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
 
     def post(self, work: Callable[[], None]) -> None:
         work()
@@ -95,8 +96,31 @@ class Feed:
         on_end()
         return True
 
+    def timer(self, work: Callable[[], None]) -> Alarm:
+        self.alarms.append(Alarm(work))
+        return self.alarms[-1]
+
     def emit(self, topic: str, payload: bytes, seq: int = 0) -> None:
         self.open[topic]([Sample(topic, STRING, "cdr", payload, 1, 2, seq)])
+
+
+@dataclass
+class Alarm:
+    """A timer of a source that rings when the test says so."""
+
+    work: Callable[[], None]
+    delay_ns: int | None = None
+
+    def start(self, delay_ns: int) -> None:
+        self.delay_ns = delay_ns
+
+    def close(self) -> None:
+        self.delay_ns = None
+
+    def ring(self) -> None:
+        assert self.delay_ns is not None, "nobody set it"
+        self.delay_ns = None
+        self.work()
 
 
 @dataclass
@@ -317,10 +341,39 @@ async def test_what_clients_send_is_taken_or_refused_by_name(kind: str, rig: Rig
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_capped_route_skips_and_counts(kind: str, rig: Rig) -> None:
-    routes = {"a": RouteParams(topic="chatter", always=True, max_rate_hz=1.0)}
+async def test_a_capped_route_skips_and_counts_and_ends_with_the_newest(
+    kind: str, rig: Rig
+) -> None:
+    routes = {"a": RouteParams(topic="chatter", max_rate_hz=1.0)}
     async with line(kind, rig, **routes) as each:
         each.exchange.found("/chatter", STRING, "string data\n")
+        await each.client.subscribe("chatter")
+        await until(lambda: "/chatter" in each.feed.open)
         for index in range(10):
-            each.feed.emit("/chatter", bytes([index]))
-        assert each.exchange.reports()[0].stats.skipped == 9
+            each.feed.emit("/chatter", b"\0\1\0\0" + bytes([index]))
+        each.feed.alarms[0].ring()
+        assert [(await each.client.receive())[-1] for _ in range(2)] == [0, 9]
+        row = each.exchange.reports()[0]
+        assert (row.stats.messages, row.stats.skipped) == (10, 8)
+        assert row.sinks[each.transport.name].sent == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_publishers_latch_is_thinned_by_name_only(kind: str, rig: Rig) -> None:
+    routes = {
+        "some": RouteParams(topic="tf_.*", always=True, max_rate_hz=1.0),
+        "map": RouteParams(topic="map", always=True, max_rate_hz=1.0),
+    }
+    async with line(kind, rig, **routes) as each:
+        each.exchange.found("/tf_static", STRING, "string data\n", latched=True)
+        each.exchange.found("/map", STRING, "string data\n", latched=True)
+        for index in range(3):
+            each.feed.emit("/tf_static", b"\0\1\0\0", index)
+            each.feed.emit("/map", b"\0\1\0\0", index)
+        reports = {row.topic: row for row in each.exchange.reports()}
+        assert reports["/tf_static"].stats.skipped == 0
+        assert reports["/tf_static"].route.max_rate_hz == 0
+        assert reports["/map"].stats.skipped == 1  # one went, one waits
+        each.exchange.gone("/map")
+        assert each.feed.alarms[0].delay_ns is None
+        assert reports["/map"].stats.skipped == 2
