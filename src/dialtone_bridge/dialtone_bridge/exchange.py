@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from dialtone_bridge.latecomers import Latecomers
+from dialtone_bridge.qos import QosPlan
 from dialtone_bridge.routes import Route, RouteTable, topic_path
 from dialtone_bridge.stats import FlowStats
 from dialtone_bridge.thinning import Thinner, Timer
@@ -22,6 +23,10 @@ from dialtone_core.sample import Sample
 
 
 class Subscription(Protocol):
+    @property
+    def qos(self) -> QosPlan | None:
+        """What is asked of the publishers; ``None`` where there is no such thing."""
+
     def close(self) -> None: ...
 
 
@@ -63,6 +68,18 @@ class FlowReport:
     """Transports that want it now."""
     stats: FlowStats
     sinks: dict[str, SinkStats]
+    qos: QosPlan | None
+    """In force; ``None`` while not subscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A topic that may not leave: ``hidden``, ``deny_topics``, ``not in allow_topics``, or
+    ``route <label>`` for an entry that lets it not out."""
+
+    topic: str
+    type: str
+    reason: str
 
 
 class Flow:
@@ -109,10 +126,16 @@ class Flow:
 
     def report(self) -> FlowReport:
         sinks = {name: sink.stats() for name, sink in dict(self.sinks).items()}
-        topic, subscribed = self.topic, self._subscription is not None
-        wanted = frozenset(self._wanted)
+        topic, subscription = self.topic, self._subscription
         return FlowReport(
-            topic.name, topic.type, topic.route, subscribed, wanted, self.stats, sinks
+            topic.name,
+            topic.type,
+            topic.route,
+            subscription is not None,
+            frozenset(self._wanted),
+            self.stats,
+            sinks,
+            subscription.qos if subscription is not None else None,
         )
 
     def _want_later(self, name: str, wanted: bool) -> None:
@@ -172,10 +195,18 @@ class Exchange:
         self._transports = transports
         self._table = table
         self._flows: dict[str, Flow] = {}
+        self._denied: dict[str, Denied] = {}
 
     def admits(self, name: str, type_name: str) -> bool:
-        """Whether the topic may leave at all."""
-        return self._table.route(name, type_name) is not None
+        """Whether the topic, of which somebody asks at each look, may leave at all."""
+        if name in self._flows:
+            return True
+        if name not in self._denied:
+            reason = self._table.refusal(name)
+            if not reason:
+                return True
+            self._denied[name] = Denied(name, type_name, reason)
+        return False
 
     def type_of(self, name: str) -> str:
         """The type that a topic has for us, empty where we do not know it."""
@@ -203,6 +234,7 @@ class Exchange:
 
     def gone(self, name: str) -> None:
         """Nobody publishes the topic any more."""
+        self._denied.pop(name, None)
         flow = self._flows.pop(name, None)
         if flow is not None:
             flow.close()
@@ -211,6 +243,11 @@ class Exchange:
         """A row for each topic, by name. From any thread."""
         flows = dict(self._flows)
         return [flows[name].report() for name in sorted(flows)]
+
+    def denied(self) -> list[Denied]:
+        """Topics that somebody publishes and that may not leave, by name. From any thread."""
+        denied = dict(self._denied)
+        return [denied[name] for name in sorted(denied)]
 
     def measure(self) -> None:
         """Take the rates since the last call; once a second or slower."""

@@ -137,6 +137,7 @@ class RosSource:
             self._publishers.pop(name, None)
             return
         if not exchange.admits(name, types[0]):
+            self._seen[name] = now_s
             return
         type_name = types[0] if len(types) == 1 else self._choose(exchange, name)
         message_class(type_name)

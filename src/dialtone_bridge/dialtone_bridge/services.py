@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from dialtone_bridge.exchange import Exchange, FlowReport
+from dialtone_bridge.qos import QosPlan
 from dialtone_bridge.stats import FlowStats
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError, WireError
@@ -40,6 +42,7 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
         "route": route.label,
         "encoding": route.encoding,
         "priority": route.priority.name.lower(),
+        "direction": route.direction,
         "delivery": route.policy.kind,
         "max_messages": route.policy.max_messages,
         "max_bytes": route.policy.max_bytes,
@@ -48,6 +51,7 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
         "latched": route.latched,
         "durable": route.durable,
         "subscribed": report.subscribed,
+        "qos": qos(report.qos) if report.qos is not None else None,
         "messages": stats.messages,
         "bytes": stats.bytes,
         "rate_hz": round(stats.rate_hz, 2),
@@ -64,6 +68,15 @@ def row(report: FlowReport, now_ns: int) -> dict[str, Any]:
             }
             for name, sink in report.sinks.items()
         },
+    }
+
+
+def qos(plan: QosPlan) -> dict[str, Any]:
+    """The QoS that is in force, in ROS's words."""
+    return {
+        "reliability": "reliable" if plan.reliable else "best_effort",
+        "durability": "transient_local" if plan.transient_local else "volatile",
+        "depth": plan.depth,
     }
 
 
@@ -86,6 +99,7 @@ def handlers(exchange: Exchange, commands: Commands) -> dict[str, Handler]:
         return {
             "routes": [row(report, now_ns) for report in exchange.reports()],
             "commands": [command_row(*each, now_ns) for each in commands.reports()],
+            "denied": [asdict(each) for each in exchange.denied()],
         }
 
     return {"routes": routes}

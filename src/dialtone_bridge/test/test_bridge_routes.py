@@ -97,3 +97,56 @@ async def test_a_cap_for_all_streams_lets_every_fixed_transform_through(
         await viewer.subscribe("/tf_static")
         came = [deserialize_message((await viewer.receive()).payload, Int32) for _ in range(3)]
     assert {each.data for each in came} == {0, 1, 2}
+
+
+async def test_what_stays_inside_has_its_reason_and_goes_with_its_topic(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge(
+        deny_topics="['secret']",
+        allow_topics="['[a-z_/]+']",
+        **{"routes.shut.topic": "closed", "routes.shut.direction": "none"},
+    )
+    names = ("secret", "closed", "number9", "_debug", "odd")
+    publishers = {name: peer.node.create_publisher(Int32, name, 10) for name in names}
+    await rig.file()
+
+    async def until_denied(expected: dict[str, str]) -> None:
+        found: dict[str, str] = {}
+        async with timeout(15):
+            while found != expected:
+                await asyncio.sleep(0.1)
+                answer = await table(rig, client)
+                found = {row["topic"]: row["reason"] for row in answer["denied"]}
+                assert not {row["topic"] for row in answer["routes"]} & {"/secret", "/_debug"}
+
+    expected = {
+        "/secret": "deny_topics",
+        "/closed": "route shut",
+        "/number9": "not in allow_topics",
+        "/_debug": "hidden",
+        "/parameter_events": "hidden",
+    }
+    await until_denied(expected)
+    peer.node.destroy_publisher(publishers["secret"])
+    del expected["/secret"]
+    await until_denied(expected)
+
+
+async def test_the_qos_in_force_and_the_direction_are_told(
+    rig: Rig, peer: Peer, client: nats.NATS
+) -> None:
+    rig.start_bridge(**{"routes.c.topic": "chatter", "routes.c.always": True})
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    peer.node.create_publisher(String, "chatter", latched)
+    peer.node.create_publisher(String, "goal_pose", 10)
+    await rig.file()
+    rows: dict[str, Any] = {}
+    async with timeout(15):
+        while not {"/chatter", "/goal_pose"} <= set(rows):
+            answer = await table(rig, client)
+            rows = {row["topic"]: row for row in answer["routes"]}
+            await asyncio.sleep(0.1)
+    qos = {"reliability": "reliable", "durability": "transient_local", "depth": 5000}
+    assert (rows["/chatter"]["qos"], rows["/chatter"]["direction"]) == (qos, "out")
+    assert (rows["/goal_pose"]["qos"], rows["/goal_pose"]["direction"]) == (None, "both")

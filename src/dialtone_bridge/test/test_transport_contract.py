@@ -14,6 +14,7 @@ from bridge_rig import Child, Rig, until
 from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.params import RouteParams
+from dialtone_bridge.qos import QosPlan
 from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.base import Topic, Transport
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
@@ -127,6 +128,7 @@ class Alarm:
 class _Tap:
     feed: Feed
     name: str
+    qos: QosPlan | None = None
 
     def close(self) -> None:
         del self.feed.open[self.name]

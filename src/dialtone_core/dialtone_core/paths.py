@@ -82,6 +82,16 @@ class RobotFile:
         temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
 
+    def is_running(self) -> bool:
+        """Whether the process that wrote it is there still: a killed one leaves its file."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True  # somebody else's
+        return True
+
     def remove(self) -> None:
         """Withdraw this file if it is still ours; idempotent."""
         current = self.read(self.robot)

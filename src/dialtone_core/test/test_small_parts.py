@@ -79,6 +79,14 @@ def test_a_runtime_file_is_found_until_its_owner_withdraws_it() -> None:
     assert RobotFile.read("t_robot") is None
 
 
+def test_a_runtime_file_outlives_a_process_that_was_killed() -> None:
+    assert RobotFile("t_robot", os.getpid(), "").is_running()
+    assert RobotFile("t_robot", 1, "").is_running()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait(10)
+    assert not RobotFile("t_robot", ended.pid, "").is_running()
+
+
 def test_an_unwritable_state_folder_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
