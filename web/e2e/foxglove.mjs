@@ -4,8 +4,9 @@
  *     node foxglove.mjs ws://127.0.0.1:8765 TOPIC… < /dev/null
  *
  * Decodes the first message of each TOPIC by the schema that the server advertised, calls
- * /teleop/arm, asks for /peer.gain, the graph and an asset that is not there, and drives on
- * /cmd_vel in JSON and CDR. Says "driving" once it does, goes on until a line comes on stdin, then
+ * /teleop/arm, asks for /peer.gain, the graph and an asset that is not there, publishes on
+ * /goal_pose, /initialpose and /clicked_point what Lichtblick's 3D panel publishes (in both
+ * encodings), and drives on /cmd_vel in JSON and CDR. Says "driving" once it does, goes on until a line comes on stdin, then
  * prints all that it was told as one JSON object.
  */
 import { once } from "node:events";
@@ -23,6 +24,33 @@ MSG: geometry_msgs/Vector3
 float64 x
 float64 y
 float64 z`;
+const POSE = `std_msgs/Header header
+geometry_msgs/Pose pose
+===
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+===
+MSG: geometry_msgs/Pose
+geometry_msgs/Point position
+geometry_msgs/Quaternion orientation
+===
+MSG: geometry_msgs/Point
+float64 x
+float64 y
+float64 z
+===
+MSG: geometry_msgs/Quaternion
+float64 x
+float64 y
+float64 z
+float64 w`;
+const ESTIMATE = `${POSE.replace("geometry_msgs/Pose pose", "geometry_msgs/PoseWithCovariance pose")}
+===
+MSG: geometry_msgs/PoseWithCovariance
+geometry_msgs/Pose pose
+float64[36] covariance`;
+const POINT = POSE.replace("geometry_msgs/Pose pose", "geometry_msgs/Point point");
 const schema = (text) => rosmsg.parse(text, { ros2: true });
 const reader = (text) => new serialization.MessageReader(schema(text));
 const writer = (text) => new serialization.MessageWriter(schema(text));
@@ -93,6 +121,24 @@ told.graph = (await graph).publishedTopics;
 const asset = next("fetchAssetResponse");
 client.fetchAsset("package://nowhere/../secret.png", 9);
 told.asset = (await asset).error;
+
+const header = { stamp: { sec: 7, nsec: 8 }, frame_id: "map" };
+const pose = { position: { x: 1, y: 2, z: 0 }, orientation: { x: 0, y: 0, z: 0, w: 1 } };
+const covariance = new Float64Array(36).fill(0.25);
+const clicks = [
+  ["/goal_pose", "geometry_msgs/PoseStamped", POSE, { header, pose }],
+  ["/initialpose", "geometry_msgs/PoseWithCovarianceStamped", ESTIMATE,
+    { header, pose: { covariance, pose } }],
+  ["/clicked_point", "geometry_msgs/PointStamped", POINT, { header, point: pose.position }],
+];
+const plainArrays = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+for (const [topic, schemaName, definition, message] of clicks) {
+  for (const encoding of told.info.supportedEncodings) {
+    const body = encoding === "cdr" ? writer(definition).writeMessage(message)
+      : new TextEncoder().encode(JSON.stringify(message, plainArrays));
+    client.sendMessage(client.advertise({ topic, encoding, schemaName }), body);
+  }
+}
 
 const json = client.advertise({ topic: "/cmd_vel", encoding: "json", schemaName: "geometry_msgs/Twist" });
 const cdr = client.advertise({ topic: "/cmd_vel", encoding: "cdr", schemaName: "geometry_msgs/msg/Twist" });

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt32
@@ -123,7 +124,15 @@ def _settings(params: BridgeParams, namespace: str) -> FoxgloveSettings:
         origins=params.foxglove_origins,
         tls_cert=params.foxglove_tls_cert,
         tls_key=params.foxglove_tls_key,
+        distro=_distro(),
     )
+
+
+def _distro() -> str:
+    """The ROS 2 that is sourced, or that of the wheels."""
+    site = Path(rclpy.__file__).parents[1]
+    wheels = [each.name.split("_")[1] for each in site.glob("ros_*_rclpy-*.dist-info")]
+    return os.environ.get("ROS_DISTRO") or next(iter(wheels), "")
 
 
 def _share(package: str) -> Path:

@@ -54,8 +54,8 @@ PANELS: dict[str, dict[str, Any]] = {
 #: What a robot of ours publishes or takes; the names before the first field of a message path.
 TOPICS = {
     "/battery_state", "/camera/front/camera_info", "/camera/front/image_raw/compressed",
-    "/cmd_vel", "/diagnostics", "/odom", "/robot_description", "/rosout", "/teleop/applied",
-    "/teleop/state",
+    "/clicked_point", "/cmd_vel", "/diagnostics", "/goal_pose", "/initialpose", "/odom",
+    "/robot_description", "/rosout", "/teleop/applied", "/teleop/state",
 }  # fmt: skip
 SERVICES = {"/teleop/estop", "/teleop/arm", "/recorder/start", "/recorder/stop"}
 
@@ -147,6 +147,15 @@ def test_teleop_panels_may_publish_and_fast_enough_not_to_jerk() -> None:
             assert re.fullmatch(r"(linear|angular)-[xyz]", settings[button]["field"])
         assert settings["upButton"]["value"] == -settings["downButton"]["value"] > 0
         assert settings["leftButton"]["value"] == -settings["rightButton"]["value"] > 0
+
+
+def test_3d_panels_publish_on_topics_that_are_open_to_them() -> None:
+    table = RouteTable({}, commands=BridgeParams().command_topics)
+    panels = _panels("3D")
+    assert panels
+    for settings in panels:
+        for key in ("poseTopic", "pointTopic", "poseEstimateTopic"):
+            assert table.accepts(settings["publish"][key])
 
 
 def test_service_panels_ask_for_services_that_clients_may_call() -> None:

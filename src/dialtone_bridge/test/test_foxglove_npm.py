@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 from bridge_rig import Peer, Rig, until
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PointStamped, PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
@@ -66,6 +67,9 @@ async def test_foxgloves_own_client_sees_drives_calls_and_asks(rig: Rig, peer: P
     node = peer.node
     node.declare_parameter("gain", 1.5)
     twists = peer.listen(Twist, "cmd_vel")
+    goals = peer.listen(PoseStamped, "goal_pose")
+    estimates = peer.listen(PoseWithCovarianceStamped, "initialpose")
+    points = peer.listen(PointStamped, "clicked_point")
 
     def arm(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = request.data, "on, ünïcode"
@@ -89,6 +93,17 @@ async def test_foxgloves_own_client_sees_drives_calls_and_asks(rig: Rig, peer: P
     await until(lambda: (twists[-1].linear.x, twists[-1].angular.z) == (0.0, 0.0))
     assert (told["errors"], told["statuses"]) == ([], [])
     assert told["info"]["name"] == rig.robot
+    assert told["info"]["supportedEncodings"] == ["cdr", "json"]
+    assert re.fullmatch("[a-z]+", told["info"]["metadata"]["ROS_DISTRO"])
+    for clicks in (goals, estimates, points):  # once in CDR, once in JSON
+        await until(lambda clicks=clicks: len(clicks) == 2)
+        assert {(e.header.stamp.sec, e.header.stamp.nanosec) for e in clicks} == {(7, 8)}
+        assert {e.header.frame_id for e in clicks} == {"map"}
+    for each in goals:
+        assert (each.pose.position.x, each.pose.position.y) == (1.0, 2.0)
+        assert each.pose.orientation.w == 1.0
+    assert all(list(e.pose.covariance) == [0.25] * 36 for e in estimates)
+    assert {(e.point.x, e.point.y) for e in points} == {(1.0, 2.0)}
     odom, note, camera = (told["messages"][topic] for topic in TOPICS)
     assert odom["type"] == "nav_msgs/msg/Odometry"
     assert odom["message"]["header"] == {"stamp": {"sec": 7, "nanosec": 8}, "frame_id": "odom"}

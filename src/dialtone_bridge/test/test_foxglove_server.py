@@ -66,7 +66,7 @@ async def test_old_and_new_clients_are_served(protocol: str) -> None:
             info = json.loads(await socket.recv())
         assert info["op"] == "serverInfo"
         assert info["name"] == "rover"
-        assert info["supportedEncodings"] == ["json", "cdr"]
+        assert info["supportedEncodings"] == ["cdr", "json"]
 
 
 async def test_a_foreign_web_page_may_not_connect() -> None:

@@ -12,8 +12,10 @@ import re
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from dialtone_bridge.foxglove import ros1_json
 from dialtone_bridge.foxglove.complaints import Throttle, clean
 from dialtone_bridge.foxglove.messages import Level
 from dialtone_bridge.foxglove.session import Publication, Session
@@ -76,7 +78,7 @@ class Commands:
         if known is None:
             raise WireError("no_channel", f"nothing was advertised as channel {channel}")
         try:
-            self._inbound.message(known.path, known.type, known.encoding, payload, known)
+            self._pass_on(known, payload)
         except WireError as error:
             self.refusals.count(error.reason, error.detail)
             session.refuse(f"{known.path}: {error}", f"refused {known.path}")
@@ -86,6 +88,20 @@ class Commands:
             self._drivers[known.path] = known
             known.moving = _moves(known.encoding, payload)
             known.moved_s = self._now_s()
+
+    def _pass_on(self, known: Publication, payload: bytes) -> None:
+        """As it is, and in ROS 2's words only where ROS does not know its own: a type of
+        somebody's may really have a field ``nsec``."""
+        pass_on = partial(self._inbound.message, known.path, known.type, known.encoding)
+        try:
+            pass_on(payload, known)
+        except WireError as error:
+            if error.reason != "unknown_field" or known.encoding != "json":
+                raise
+            translated = ros1_json.to_ros2(payload)
+            if translated is None:
+                raise
+            pass_on(translated, known)
 
     def drives(self, session: Session) -> bool:
         """Whether something may move because of what this client said."""

@@ -68,14 +68,17 @@ def binary(body: bytes) -> bytes:
     return frame_head(_BINARY, len(body)) + body
 
 
-def server_info(name: str, capabilities: Sequence[str], session: str) -> bytes:
+def server_info(name: str, capabilities: Sequence[str], session: str, distro: str) -> bytes:
+    """Panels publish in the first encoding that they know: in CDR they follow the schema, while
+    their JSON is that of ROS 1. Without ``ROS_DISTRO`` the 3D panel publishes nothing, and others
+    take ROS 1's schemas."""
     return text(
         {
             "op": "serverInfo",
             "name": name,
             "capabilities": list(capabilities),
-            "supportedEncodings": ["json", "cdr"],
-            "metadata": {},
+            "supportedEncodings": ["cdr", "json"],
+            "metadata": {"ROS_DISTRO": distro} if distro else {},
             "sessionId": session,
         }
     )

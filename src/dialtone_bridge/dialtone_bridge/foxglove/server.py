@@ -63,8 +63,10 @@ class Server:
         origins: Sequence[str],
         client_bytes: int,
         complain: Callable[[str], None],
+        distro: str = "",
     ) -> None:
         self._name = name
+        self._distro = distro
         self._capabilities = capabilities
         self._requests = requests
         self._origins = [re.compile(each) for each in origins]
@@ -218,7 +220,8 @@ class Server:
         task = asyncio.get_running_loop().create_task(session.run())
         self._tasks[session] = task
         task.add_done_callback(partial(self._ended, session))
-        session.send(messages.server_info(self._name, self._capabilities, self._session))
+        about = (self._name, self._capabilities, self._session, self._distro)
+        session.send(messages.server_info(*about))
         offers = [each.offer() for each in self.channels.values()]
         session.send(messages.text({"op": "advertise", "channels": offers}))
         if self.services:

@@ -39,7 +39,8 @@ MIB = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class FoxgloveSettings:
     """Where to listen (port 0: any free one) and under which name; ``client_bytes`` may wait for
-    one client; ``public`` is a second address, for clients with a token."""
+    one client; ``public`` is a second address, for clients with a token; ``distro`` is that of
+    ROS."""
 
     robot: str
     host: str = "127.0.0.1"
@@ -52,6 +53,7 @@ class FoxgloveSettings:
     token: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    distro: str = ""
 
 
 class FoxgloveSink:
@@ -126,6 +128,7 @@ class FoxgloveTransport:
             settings.origins,
             settings.client_bytes,
             Complaints(log.warning),
+            settings.distro,
         )
         self._requests.bind(self._server)
         self._port = 0
