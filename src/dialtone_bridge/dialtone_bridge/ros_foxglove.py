@@ -47,7 +47,7 @@ class RosFoxglove(Carrier):
         extras = Extras(
             self._parameters,
             asker(node, context.source.post),
-            Assets(params.allow_assets, _share).read,
+            Assets(params.allow_assets, _share, params.foxglove_asset_bytes).read,
             bool(node.get_parameter("use_sim_time").value),
         )
         self._sim_time = extras.sim_time

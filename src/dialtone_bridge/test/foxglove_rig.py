@@ -25,6 +25,13 @@ TOKEN = "0123456789abcdef-secret"
 MIB = 1024 * 1024
 
 
+SHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n"
+)
+
+
 @dataclass
 class Line:
     transport: FoxgloveTransport
@@ -62,11 +69,7 @@ async def raw(url: str, topics: Sequence[str]) -> AsyncIterator[asyncio.StreamWr
     """A client that subscribes to ``topics`` (found in order of their ids) and never reads on."""
     host, port = url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
-    writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n\r\n"
-    )
+    writer.write(SHAKE + b"\r\n")
     async with open_client(url) as other:
         ids = [(await other.wait_channel(topic)).id for topic in topics]
     wants = [{"id": number, "channelId": each} for number, each in enumerate(ids)]
@@ -76,6 +79,21 @@ async def raw(url: str, topics: Sequence[str]) -> AsyncIterator[asyncio.StreamWr
         yield writer
     finally:
         writer.close()
+
+
+async def shake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Become a client; the head of the server's answer."""
+    writer.write(SHAKE + b"\r\n")
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+
+
+async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """One frame of the server: its first byte, and its body."""
+    opcode, size = await asyncio.wait_for(reader.readexactly(2), 10)
+    if size >= 126:
+        form = ">H" if size == 126 else ">Q"
+        (size,) = struct.unpack(form, await reader.readexactly(struct.calcsize(form)))
+    return opcode, await reader.readexactly(size)
 
 
 def speak(writer: asyncio.StreamWriter, body: bytes, binary: bool = False) -> None:

@@ -56,10 +56,18 @@ LATEST = Policy("latest", 1)
 class Lane(Generic[T]):
     """One bounded queue inside an ``Outbox``. ``put`` may be called from any thread."""
 
-    def __init__(self, name: str, policy: Policy, priority: Priority, outbox: Outbox[T]) -> None:
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        priority: Priority,
+        outbox: Outbox[T],
+        shared: bool = True,
+    ) -> None:
         self.name = name
         self.policy = policy
         self.priority = priority
+        self.shared = shared
         self.delivered = 0
         self.dropped = 0
         self.dropped_bytes = 0
@@ -89,8 +97,7 @@ class Lane(Generic[T]):
             if self._closed:
                 return
             self._items.extend([(item, size, now_ns) for item, size in items])
-            self._bytes += added
-            self._outbox._bytes += added
+            self._weigh(added)
             limit = 1 if self.policy.kind == "latest" else self.policy.max_messages
             while len(self._items) > limit or (
                 self._bytes > self.policy.max_bytes and len(self._items) > 1
@@ -100,10 +107,14 @@ class Lane(Generic[T]):
         if sleeping:
             self._outbox._wake()
 
+    def _weigh(self, change: int) -> None:
+        self._bytes += change
+        if self.shared:
+            self._outbox._bytes += change
+
     def _drop_oldest(self) -> None:
         _, size, _ = self._items.popleft()
-        self._bytes -= size
-        self._outbox._bytes -= size
+        self._weigh(-size)
         self.dropped += 1
         self.dropped_bytes += size
 
@@ -115,7 +126,8 @@ class Lane(Generic[T]):
     def _take(self) -> tuple[T, int]:
         item, size, _ = self._items.popleft()
         self._bytes -= size
-        self._outbox._bytes -= size
+        if self.shared:
+            self._outbox._bytes -= size
         self.delivered += 1
         return item, size
 
@@ -124,8 +136,9 @@ class Outbox(Generic[T]):
     """Everything that waits for one sink: lanes served by priority, round robin within one.
 
     ``bind`` once from the loop that will read; then ``await wait()`` and serve ``drain()``.
-    Beyond ``max_bytes`` in all lanes together the lane that holds most of them drops its oldest,
-    so that a big topic never costs a small one its messages. ``now_ns`` is a monotonic clock.
+    Beyond ``max_bytes`` in all shared lanes together the one that holds most of them drops its
+    oldest, so that a big topic never costs a small one its messages. A lane that is not shared has
+    its own bounds alone: neither pays for the other. ``now_ns`` is a monotonic clock.
     """
 
     def __init__(
@@ -155,9 +168,14 @@ class Outbox(Generic[T]):
                 self._event.set()
 
     def open_lane(
-        self, name: str, policy: Policy | None = None, priority: Priority = Priority.TELEMETRY
+        self,
+        name: str,
+        policy: Policy | None = None,
+        priority: Priority = Priority.TELEMETRY,
+        *,
+        shared: bool = True,
     ) -> Lane[T]:
-        lane: Lane[T] = Lane(name, policy or Policy(), priority, self)
+        lane: Lane[T] = Lane(name, policy or Policy(), priority, self, shared)
         with self._lock:
             self._lanes.append(lane)
         return lane
@@ -168,7 +186,7 @@ class Outbox(Generic[T]):
             if lane in self._lanes:
                 self._lanes.remove(lane)
                 lane._closed = True
-                self._bytes -= lane._bytes
+                lane._weigh(-lane._bytes)
                 if lane._queued:
                     self._ready[lane.priority].remove(lane)
                     lane._queued = False
@@ -229,7 +247,7 @@ class Outbox(Generic[T]):
             lane._queued = True
             self._ready[lane.priority].append(lane)
         most = self._max_bytes
-        if most is not None and (self._bytes > most or self._heavy is not None):
+        if most is not None and lane.shared and (self._bytes > most or self._heavy is not None):
             self._make_room(lane, most)
         sleeping = not self._signalled
         self._signalled = True
@@ -242,7 +260,8 @@ class Outbox(Generic[T]):
         then kept in order.
         """
         if self._heavy is None:
-            self._heavy = [(-each._bytes, next(self._turns), each) for each in self._lanes]
+            shared = [each for each in self._lanes if each.shared]
+            self._heavy = [(-each._bytes, next(self._turns), each) for each in shared]
             heapq.heapify(self._heavy)
         else:
             heapq.heappush(self._heavy, (-grown._bytes, next(self._turns), grown))

@@ -218,6 +218,23 @@ def test_a_full_outbox_of_a_thousand_lanes_is_not_looked_through_at_each_message
     assert looked < 10
 
 
+def test_a_lane_that_is_not_shared_pays_for_nobody_and_nobody_for_it() -> None:
+    outbox: Outbox[int] = Outbox(max_bytes=100)
+    own = outbox.open_lane("own", Policy("queue", 10, 1000), shared=False)
+    common = outbox.open_lane("common")
+    for number in range(12):
+        own.put(number, 90)
+        common.put(number, 30)
+    assert (len(own), own.dropped) == (10, 2)
+    assert (len(common), common.dropped) == (3, 9)
+    assert [name for name, _ in _drained(outbox, 6)].count("own") == 3
+    outbox.close_lane(own)
+    assert [item for _, item in _drained(outbox)] == []
+    for number in range(4):
+        common.put(number, 30)
+    assert len(common) == 3
+
+
 def test_a_closed_lane_gives_its_bytes_back_and_takes_no_more() -> None:
     outbox: Outbox[int] = Outbox(max_bytes=100)
     gone, stays = outbox.open_lane("gone"), outbox.open_lane("stays")

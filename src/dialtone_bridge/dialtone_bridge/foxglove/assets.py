@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from dialtone_core.errors import DialtoneError
 
-MAX_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 
 
 class Assets:
@@ -19,9 +19,12 @@ class Assets:
     ``..`` is refused; links inside of the folder are followed.
     """
 
-    def __init__(self, allow: Sequence[str], share: Callable[[str], Path]) -> None:
+    def __init__(
+        self, allow: Sequence[str], share: Callable[[str], Path], max_bytes: int = MAX_BYTES
+    ) -> None:
         self._allow = [re.compile(each) for each in allow]
         self._share = share
+        self._max_bytes = max_bytes
 
     def read(self, uri: str) -> bytes:
         """The file's bytes; raises ``DialtoneError`` with why not, or ``OSError``."""
@@ -44,6 +47,9 @@ class Assets:
         found = folder / path
         if not found.is_file():
             raise DialtoneError(f"{uri[:200]} does not exist")
-        if found.stat().st_size > MAX_BYTES:
-            raise DialtoneError(f"{uri[:200]} is over {MAX_BYTES} bytes")
+        size = found.stat().st_size
+        if size > self._max_bytes:
+            raise DialtoneError(
+                f"{uri[:200]} has {size} bytes and foxglove_asset_bytes is {self._max_bytes}"
+            )
         return found.read_bytes()

@@ -8,7 +8,7 @@ their first byte.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -23,6 +23,9 @@ _CALL = struct.Struct("<III")
 _U32 = struct.Struct("<I")
 _SMALL, _MIDDLE, _LARGE = struct.Struct(">BB"), struct.Struct(">BBH"), struct.Struct(">BBQ")
 _BINARY, _TEXT = 0x82, 0x81
+#: A message in pieces begins without the bit that ends it, and goes on as a continuation.
+_BEGIN, _END = 0x02, 0x80
+_PIECE = 64 * 1024
 
 
 class Level(IntEnum):
@@ -116,8 +119,15 @@ def call_failure(call: ServiceCall, why: str) -> bytes:
     )
 
 
-def asset(request: int, data: bytes) -> bytes:
-    return binary(b"\x04" + _U32.pack(request) + b"\x00" + _U32.pack(0) + data)
+def asset_frames(request: int, data: bytes) -> Iterator[bytes]:
+    """A file that was fetched, one message in frames of at most ``_PIECE`` bytes of it."""
+    body = b"\x04" + _U32.pack(request) + b"\x00" + _U32.pack(0)
+    view, last = memoryview(data), max(0, len(data) - 1) // _PIECE
+    for number in range(last + 1):
+        opcode = (0 if number else _BEGIN) | (_END if number == last else 0)
+        body += view[number * _PIECE : (number + 1) * _PIECE]
+        yield frame_head(opcode, len(body)) + body
+        body = b""
 
 
 def asset_failure(request: int, why: str) -> bytes:

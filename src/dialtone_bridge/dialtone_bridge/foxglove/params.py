@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dialtone_bridge.foxglove.assets import MAX_BYTES
 from dialtone_core.config import param
 
 ORIGINS = [
@@ -42,6 +43,10 @@ class FoxgloveParams:
     foxglove_client_bytes: int = param(
         16 << 20, "how much may wait for one client; beyond it the topic that holds most loses "
         "its oldest", unit="bytes", minimum=1 << 16, maximum=1 << 30
+    )  # fmt: skip
+    foxglove_asset_bytes: int = param(
+        MAX_BYTES, "largest file that they may fetch; nothing else crosses a line meanwhile",
+        unit="bytes", minimum=1 << 10, maximum=1 << 30
     )  # fmt: skip
     allow_parameters: list[str] = param(
         [".*"], "regular expressions of parameters that clients may read, as /node.name"

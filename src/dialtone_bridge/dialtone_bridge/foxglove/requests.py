@@ -188,7 +188,7 @@ class ClientRequests(Requests):
                 self._warn(f"{clean(uri, 80)} cannot be read: {error!r}")
             session.send(messages.asset_failure(request, clean(str(error))))
             return
-        session.send(messages.asset(request, data))
+        await session.send_asset(request, data)
 
     def broadcast_time(self, now_ns: int) -> None:
         self.server.broadcast(messages.time_message(now_ns))

@@ -3,13 +3,14 @@
 Each topic of each client has a lane of its own with the bounds of its route, and all lanes of a
 client share a bound in bytes that the biggest pays for: a client that is slow loses its own oldest
 pictures first, is told which topic lost how many, and costs nobody else a message. What the server
-itself has to say goes before all that, and has bounds of its own.
+itself has to say goes before all that, assets take turns with pictures, and both have bounds of
+their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +26,13 @@ from dialtone_core.errors import WireError
 
 #: Payload, and its log time in ns.
 Message = tuple[bytes, int]
-#: Subscription id (``_FRAME``: a whole frame), bytes, log time in ns.
+#: Subscription id, bytes, log time in ns; or ``_FRAME``, a whole frame, 0; or ``_ASSET``, an
+#: asset's bytes, the id of its request.
 Item = tuple[int, bytes, int]
-_FRAME = -1
+_FRAME, _ASSET = -1, -2
 _CONTROL = Policy("queue", 65536, 64 * 1024 * 1024)
+#: One asset at a time, of any size: ``Assets`` bounds that.
+_ASSETS = Policy("latest", 1)
 _BURST_BYTES = 256 * 1024
 _BURST = 512
 #: A notice of drops is taken back when none fell for so many seconds.
@@ -119,7 +123,10 @@ class Session:
     def __post_init__(self) -> None:
         self.outbox: Outbox[Item] = Outbox(self.max_bytes)
         self.outbox.bind(asyncio.get_running_loop())
-        self._control = self.outbox.open_lane("control", _CONTROL, Priority.COMMAND)
+        lane = self.outbox.open_lane
+        self._control = lane("control", _CONTROL, Priority.COMMAND, shared=False)
+        self._assets = lane("assets", _ASSETS, Priority.BULK, shared=False)
+        self._asset_left = asyncio.Event()
         self._tell = Throttle(_TOLD, _TELL_EVERY_S)
         self._log = Throttle(_LOGGED, _LOG_EVERY_S)
         self._is_cut = False
@@ -161,21 +168,38 @@ class Session:
         self.outbox.close_lane(subscription.lane)
         self.subscriptions.pop(subscription.id, None)
 
+    async def send_asset(self, request: int, data: bytes) -> None:
+        """Queue an asset, and return when all of it has been written; one at a time."""
+        self._asset_left.clear()
+        self._assets.put((_ASSET, data, request), len(data))
+        await self._asset_left.wait()
+
     async def run(self) -> None:
         """Write what waits, as fast as the client reads and no faster."""
         while True:
             await self.outbox.wait()
             await self.link.writable.wait()
-            parts = list(self._burst())
+            parts: list[bytes] = []
+            for _, (kind, payload, log_ns) in self.outbox.drain(_BURST, _BURST_BYTES):
+                if kind >= 0:
+                    parts.append(messages.message_head(kind, log_ns, len(payload)))
+                elif kind == _ASSET:
+                    self.link.write(parts)
+                    parts = []
+                    await self._write_asset(payload, log_ns)
+                    continue
+                parts.append(payload)
             if parts:
                 self.link.write(parts)
             await asyncio.sleep(0)
 
-    def _burst(self) -> Iterator[bytes]:
-        for _, (subscription, payload, log_ns) in self.outbox.drain(_BURST, _BURST_BYTES):
-            if subscription != _FRAME:
-                yield messages.message_head(subscription, log_ns, len(payload))
-            yield payload
+    async def _write_asset(self, data: bytes, request: int) -> None:
+        """In pieces, so that little of it waits in buffers and a ping passes. No other message
+        does: a message of WebSocket is not interrupted by one (RFC 6455 §5.4)."""
+        for frame in messages.asset_frames(request, data):
+            await self.link.writable.wait()
+            self.link.write([frame])
+        self._asset_left.set()
 
     def notice_drops(self) -> None:
         """Tell the client which topics lost messages; once a second."""
