@@ -13,9 +13,9 @@ from std_msgs.msg import UInt32
 
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.foxglove.assets import Assets
+from dialtone_bridge.foxglove.entrance import Address
 from dialtone_bridge.foxglove.extras import Extras
 from dialtone_bridge.foxglove.frames import description_channel, static_channel
-from dialtone_bridge.foxglove.server import Address
 from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.foxglove.token import VARIABLE, read_token
 from dialtone_bridge.params import BridgeParams
@@ -125,6 +125,7 @@ def _settings(params: BridgeParams, namespace: str) -> FoxgloveSettings:
         tls_cert=params.foxglove_tls_cert,
         tls_key=params.foxglove_tls_key,
         distro=_distro(),
+        max_clients=params.foxglove_max_clients,
     )
 
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bridge_rig import until
@@ -99,6 +100,18 @@ async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 def speak(writer: asyncio.StreamWriter, body: bytes, binary: bool = False) -> None:
     """Send one frame as a client does, with a mask that changes nothing."""
     writer.write(struct.pack(">BBHI", 0x82 if binary else 0x81, 0xFE, len(body), 0) + body)
+
+
+async def certificate(folder: Path) -> tuple[str, str]:
+    """A certificate of 127.0.0.1 and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    made = await asyncio.create_subprocess_exec(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+        "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+        "-out", str(cert), stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await made.wait() == 0
+    return str(cert), str(key)
 
 
 async def reply(client: FoxgloveClient, op: str, skip: int = 0) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from bridge_rig import until
-from foxglove_rig import STRING, TOKEN, serving
+from foxglove_rig import STRING, TOKEN, certificate, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from dialtone_bridge.clients.foxglove_client import SUBPROTOCOL, open_client
-from dialtone_bridge.foxglove.server import Address
+from dialtone_bridge.foxglove.entrance import Address
 from dialtone_bridge.foxglove.token import read_token
 from dialtone_core.errors import ConfigError
 
@@ -112,16 +112,10 @@ def test_a_token_file_that_others_read_is_refused(tmp_path: Path) -> None:
 
 
 async def test_tls_by_files(tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = await asyncio.create_subprocess_exec(
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-        "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
-        "-out", str(cert), stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert await made.wait() == 0
-    async with serving(tls_cert=str(cert), tls_key=str(key)) as line:
+    cert, key = await certificate(tmp_path)
+    async with serving(tls_cert=cert, tls_key=key) as line:
         assert line.url.startswith("wss://")
-        context = ssl.create_default_context(cafile=str(cert))
+        context = ssl.create_default_context(cafile=cert)
         async with connect(line.url, subprotocols=[SUBPROTOCOL], ssl=context) as socket:
             assert json.loads(await socket.recv())["op"] == "serverInfo"
 

@@ -34,10 +34,12 @@ _AHEAD_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Door:
-    """Who may come in: browsers from ``origins`` (regular expressions), and with ``token``."""
+    """Who may come in: browsers from ``origins`` (regular expressions), with ``token``, and while
+    ``full`` gives no reason against it."""
 
     origins: Sequence[re.Pattern[str]]
     token: str = ""
+    full: Callable[[], str] = str
 
     def refuses(self, request: Request) -> tuple[HTTPStatus, str] | None:
         """Why this request may not come in. Programs send no Origin, browsers always do."""
@@ -46,9 +48,11 @@ class Door:
             origins and not any(each.fullmatch(origins[0]) for each in self.origins)
         ):
             return HTTPStatus.FORBIDDEN, "this web page may not connect (foxglove_origins)\n"
-        if self.token and not hmac.compare_digest(_token(request).encode(), self.token.encode()):
+        given = _token(request).encode("utf-8", "surrogateescape")  # headers may be any bytes
+        if self.token and not hmac.compare_digest(given, self.token.encode()):
             return HTTPStatus.UNAUTHORIZED, "a token is wanted: ?token=… or a Bearer header\n"
-        return None
+        full = self.full()
+        return (HTTPStatus.SERVICE_UNAVAILABLE, f"{full}\n") if full else None
 
 
 def _token(request: Request) -> str:
@@ -66,11 +70,16 @@ class Listener(Protocol):
 
     def on_binary(self, body: bytes) -> None: ...
 
+    def on_broken(self, why: str) -> None:
+        """What it said ended the connection."""
+
     def on_closed(self) -> None: ...
 
 
 class Link(asyncio.Protocol):
-    """See above. ``on_open`` makes the listener once the handshake is through."""
+    """See above. ``on_open`` makes the listener once the handshake is through; ``greeted`` is set
+    then, with ``welcome``, or when the connection is gone. ``on_refused`` hears who was not let in
+    and why."""
 
     def __init__(
         self,
@@ -89,9 +98,11 @@ class Link(asyncio.Protocol):
         self._listener: Listener | None = None
         self._parts: list[bytes] = []
         self._text = False
-        self.peer = ""
+        self.peer = "a client"
         self.heard_s = 0.0
         self.writable = asyncio.Event()
+        self.greeted = asyncio.Event()
+        self.welcome = False
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 
@@ -113,6 +124,13 @@ class Link(asyncio.Protocol):
         self._protocol.receive_eof()
         self._serve()
 
+    def _serve(self) -> None:
+        """Whatever a client's bytes bring about ends its own connection at most."""
+        try:
+            self._answer()
+        except Exception as error:  # an error that we did not foresee, of a library or our own
+            self._broken(repr(error))
+
     def pause_writing(self) -> None:
         self.writable.clear()
 
@@ -121,6 +139,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable.set()
+        self.greeted.set()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_closed()
@@ -146,29 +165,47 @@ class Link(asyncio.Protocol):
 
     def abort(self) -> None:
         """Hang up at once, for a client that does not read."""
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _serve(self) -> None:
+    def _answer(self) -> None:
         for event in self._protocol.events_received():
             if isinstance(event, Request):
                 self._shake(event)
             elif isinstance(event, Frame):
                 self._take(event)
         self._flush()
-        if self._protocol.handshake_exc is not None or self._protocol.close_expected():
+        wrong = self._protocol.handshake_exc
+        if wrong is not None:
+            self._refuse(str(wrong))
+        elif self._protocol.parser_exc is not None and self._listener is not None:
+            self._broken(str(self._protocol.parser_exc))
+        elif self._protocol.close_expected():
+            self._transport.close()
+
+    def _broken(self, why: str) -> None:
+        if self._listener is None:
+            self._refuse(why)
+        else:
+            self._listener.on_broken(why)
+        self._transport.close()
+
+    def _refuse(self, why: str) -> None:
+        if not self._transport.is_closing():
+            self._on_refused(f"{self.peer}: {why.strip()}")
             self._transport.close()
 
     def _shake(self, request: Request) -> None:
         refusal = self._door.refuses(request)
-        if refusal is not None:
-            self._on_refused(refusal[1].strip())
-            self._protocol.send_response(self._protocol.reject(*refusal))
-            return
-        response = self._protocol.accept(request)
+        response = self._protocol.reject(*refusal) if refusal else self._protocol.accept(request)
         self._protocol.send_response(response)
         self._flush()
-        if self._protocol.state is State.OPEN:
+        if refusal:
+            self._refuse(refusal[1])
+        elif self._protocol.state is State.OPEN:
             self._listener = self._on_open(self)
+            self.welcome = True
+            self.greeted.set()
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):

@@ -44,6 +44,10 @@ class FoxgloveParams:
         16 << 20, "how much may wait for one client; beyond it the topic that holds most loses "
         "its oldest", unit="bytes", minimum=1 << 16, maximum=1 << 30
     )  # fmt: skip
+    foxglove_max_clients: int = param(
+        64, "clients that may be connected at once; one more is turned away", minimum=1,
+        maximum=10_000
+    )  # fmt: skip
     foxglove_asset_bytes: int = param(
         MAX_BYTES, "largest file that they may fetch; nothing else crosses a line meanwhile",
         unit="bytes", minimum=1 << 10, maximum=1 << 30

@@ -6,50 +6,24 @@ import asyncio
 import itertools
 import re
 import secrets
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from dialtone_bridge.foxglove import messages
 from dialtone_bridge.foxglove.channel import ServerChannel
+from dialtone_bridge.foxglove.entrance import Address, Entrance
 from dialtone_bridge.foxglove.link import Door, Link
 from dialtone_bridge.foxglove.session import Requests, Session
-from dialtone_core.errors import ConfigError, DialtoneError
 
 _PING_S = 10
+#: At least so many connections may be shaking hands.
+_SHAKING = 32
 #: A client that said nothing, not even the answer to a ping, for so long is gone.
 _GONE_S = 30.0
 #: One that drives is asked every second, and what it drives is stopped after so long. The line is
 #: kept: on a thin one the question itself may take as long behind pictures.
 _SILENT_S = 3.0
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen (port 0: any free one), with TLS and a token or without."""
-
-    host: str
-    port: int
-    token: str = ""
-    tls_cert: str = ""
-    tls_key: str = ""
-
-    def context(self) -> ssl.SSLContext | None:
-        """The TLS context; raises ``ConfigError`` where the files are none."""
-        if not self.tls_cert:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.tls_cert, self.tls_key or None)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"foxglove_tls_cert and foxglove_tls_key cannot be used ({error})",
-                where=self.tls_cert,
-                fix="give a certificate chain and its key as PEM files",
-            ) from error
-        return context
 
 
 class Server:
@@ -64,6 +38,7 @@ class Server:
         client_bytes: int,
         complain: Callable[[str], None],
         distro: str = "",
+        max_clients: int = 64,
     ) -> None:
         self._name = name
         self._distro = distro
@@ -71,10 +46,11 @@ class Server:
         self._requests = requests
         self._origins = [re.compile(each) for each in origins]
         self._client_bytes = client_bytes
+        self._max_clients = max_clients
         self._complain = complain
         self._ids = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._entrances: list[Entrance] = []
         self._tasks: dict[Session, asyncio.Task[None]] = {}
         self._lock = threading.Lock()
         self._session = secrets.token_hex(8)
@@ -90,22 +66,17 @@ class Server:
     async def listen(self, address: Address) -> int:
         """Open a port and return its number; raises ``DialtoneError`` where it cannot."""
         self._loop = asyncio.get_running_loop()
-        door = Door(self._origins, address.token)
-        context = address.context()
-        try:
-            made = await self._loop.create_server(
-                lambda: Link(door, self._opened, self._turned_away),
-                address.host,
-                address.port,
-                ssl=context,
-            )
-        except OSError as error:
-            raise DialtoneError(
-                f"cannot serve Foxglove on {address.host}:{address.port} ({error.strerror})",
-                fix="stop what listens there, or set foxglove_port to another port or 0",
-            ) from error
-        self._listeners.append(made)
-        return int(made.sockets[0].getsockname()[1])
+        door = Door(self._origins, address.token, self._full)
+        make = partial(Link, door, self._opened, self._turned_away)
+        made = Entrance(address, make, max(_SHAKING, self._max_clients), self._turned_away)
+        port = await made.open()
+        self._entrances.append(made)
+        return port
+
+    def _full(self) -> str:
+        if len(self._tasks) < self._max_clients:
+            return ""
+        return f"{len(self._tasks)} clients are connected, as many as foxglove_max_clients allows"
 
     async def watch(self) -> None:
         """Ping, tell of drops and part from those who are gone, until cancelled."""
@@ -128,11 +99,11 @@ class Server:
             session.link.ping()
 
     async def aclose(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+        for each in self._entrances:
+            await each.aclose()
         for session in self.sessions:
             session.link.close()
-        self._listeners.clear()
+        self._entrances.clear()
         await asyncio.sleep(0)
 
     # -- what is offered --------------------------------------------------------------------
@@ -241,5 +212,4 @@ class Server:
 
     def _turned_away(self, why: str) -> None:
         self.refused += 1
-        if self.refused == 1:
-            self._complain(f"turned a client away: {why}")
+        self._complain(f"turned a Foxglove client away: {why}")

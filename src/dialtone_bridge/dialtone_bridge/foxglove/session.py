@@ -141,10 +141,8 @@ class Session:
 
     def cut(self, why: str) -> None:
         """Hang up at once; the log says who and why."""
-        if not self._is_cut:
-            self._is_cut = True
-            self.complain(f"Foxglove client {self.link.peer} was cut: {why}")
-            self.link.abort()
+        self.on_broken(why)
+        self.link.abort()
 
     def refuse(self, why: str, key: str = "", level: Level = Level.ERROR) -> None:
         """Tell the client, and the log; neither more often than is of use. A status with a
@@ -234,6 +232,11 @@ class Session:
                 raise ValueError(f"op {body[:1].hex() or 'none'}")
 
         self._guarded("message", take)
+
+    def on_broken(self, why: str) -> None:
+        if not self._is_cut:
+            self._is_cut = True
+            self.complain(f"Foxglove client {self.link.peer} was cut: {why}")
 
     def on_closed(self) -> None:
         self.requests.left(self)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from dialtone_bridge.foxglove.channel import ServerChannel
 from dialtone_bridge.foxglove.complaints import Complaints
+from dialtone_bridge.foxglove.entrance import Address
 from dialtone_bridge.foxglove.extras import Extras
 from dialtone_bridge.foxglove.frames import FrameTransforms
 from dialtone_bridge.foxglove.params import ORIGINS
 from dialtone_bridge.foxglove.requests import ClientRequests
-from dialtone_bridge.foxglove.server import Address, Server
+from dialtone_bridge.foxglove.server import Server
 from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.foxglove.session import Message
 from dialtone_bridge.transports.base import (
@@ -54,6 +55,7 @@ class FoxgloveSettings:
     tls_cert: str = ""
     tls_key: str = ""
     distro: str = ""
+    max_clients: int = 64
 
 
 class FoxgloveSink:
@@ -129,6 +131,7 @@ class FoxgloveTransport:
             settings.client_bytes,
             Complaints(log.warning),
             settings.distro,
+            settings.max_clients,
         )
         self._requests.bind(self._server)
         self._port = 0
