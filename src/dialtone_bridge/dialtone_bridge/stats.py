@@ -88,6 +88,14 @@ class Refusals:
     def total(self) -> int:
         return sum(self.by_reason.values())
 
+    def figures(self) -> dict[str, object]:
+        """For ``Health.values``: how many in all, how many for each reason, the newest."""
+        values: dict[str, object] = {"commands_refused": self.total()}
+        values |= {f"refused.{reason}": count for reason, count in list(self.by_reason.items())}
+        if self.last:
+            values["last_refusal"] = self.last
+        return values
+
 
 class Troubles:
     """What goes wrong at a server, in its words; ``last`` are the newest."""

@@ -75,6 +75,9 @@ class ClientRequests(Requests):
     def unsubscribe(self, session: Session, subscription: Subscription) -> None:
         subscription.channel.leave(session, subscription)
 
+    def refused(self, error: WireError) -> None:
+        self.commands.refusals.count(error.reason, error.detail)
+
     def left(self, session: Session) -> None:
         try:
             self.commands.left(session)

@@ -102,6 +102,9 @@ class Requests:
     def halt(self, session: Session, why: str) -> None:
         """Stop what this client drives."""
 
+    def refused(self, error: WireError) -> None:
+        """The client was told; this counts it."""
+
     def left(self, session: Session) -> None: ...
 
 
@@ -242,13 +245,16 @@ class Session:
         self.requests.left(self)
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
-        """Refuse by a status whatever is wrong with it."""
+        """Refuse by name, and by a status, whatever is wrong with it."""
         try:
             work()
+            return
         except WireError as error:
-            self.refuse(str(error))
+            wrong = error
         except _MALFORMED as error:
-            self.refuse(f"no {what} of the protocol: {type(error).__name__} {error}")
+            wrong = WireError(f"no_{what}", f"{type(error).__name__} {error}"[:200])
+        self.refuse(str(wrong))
+        self.requests.refused(wrong)
 
     def _each(self, entries: Any, work: Callable[[Any], None]) -> None:
         """Do ``work`` for each entry of a list; one that is wrong costs no other."""

@@ -204,11 +204,8 @@ class FoxgloveTransport:
             "sent": sum(each.sent for each in stats),
             "dropped": sum(each.dropped for each in stats),
             "commands": self._requests.commands.received,
-            "commands_refused": self.refusals.total(),
+            **self.refusals.figures(),
         }
-        values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
-        if self.refusals.last:
-            values["last_refusal"] = self.refusals.last
         return Health(bool(self._port), "listening", values)
 
     async def aclose(self) -> None:

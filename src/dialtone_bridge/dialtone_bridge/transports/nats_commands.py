@@ -109,13 +109,9 @@ class NatsCommands:
 
     def figures(self) -> dict[str, object]:
         """For diagnostics: how many came, how many were refused and why."""
-        values: dict[str, object] = {
+        return {
             "commands": self.received,
             "commands_superseded": self.superseded,
             "commands_overrun": self._lane.dropped,
-            "commands_refused": self.refusals.total(),
+            **self.refusals.figures(),
         }
-        values |= {f"refused.{reason}": n for reason, n in self.refusals.by_reason.items()}
-        if self.refusals.last:
-            values["last_refusal"] = self.refusals.last
-        return values
