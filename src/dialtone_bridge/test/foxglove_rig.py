@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge_rig import until
-from test_transport_contract import Feed, Inbox, Said
+from feed_rig import Feed, Inbox, Said
 
 from dialtone_bridge.clients.foxglove_client import FoxgloveClient, open_client
 from dialtone_bridge.exchange import Exchange

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bridge_rig import Rig, until
-from test_transport_contract import STRING, Feed, Inbox, Said
+from feed_rig import STRING, Feed, Inbox, Said
 
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.params import RouteParams

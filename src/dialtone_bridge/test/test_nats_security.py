@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from bridge_rig import Rig, until
-from test_transport_contract import Inbox, Said
+from feed_rig import Inbox, Said
 
 from dialtone_bridge.nats_server import Hub, ServerPorts
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport

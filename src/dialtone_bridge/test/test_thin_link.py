@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from bridge_rig import Rig, until
-from test_transport_contract import STRING, Feed, Inbox, Said
+from feed_rig import STRING, Feed, Inbox, Said
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.clients.foxglove_client import open_client
