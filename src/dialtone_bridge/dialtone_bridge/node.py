@@ -45,6 +45,7 @@ class Bridge:
         self._inbound = RosInbound(node, table, params.read_only)
         context = RosContext(
             node=node,
+            table=table,
             params=params,
             namespace=namespace,
             inbound=self._inbound,

@@ -20,7 +20,7 @@ from dialtone_bridge.foxglove.services import FoxgloveServices
 from dialtone_bridge.foxglove.token import VARIABLE, read_token
 from dialtone_bridge.params import BridgeParams
 from dialtone_bridge.ros_context import RosContext
-from dialtone_bridge.ros_graph import asker
+from dialtone_bridge.ros_graph import RosGraph
 from dialtone_bridge.ros_params import RosParameters
 from dialtone_bridge.transports.carrier import Carrier
 from dialtone_bridge.transports.foxglove import FoxgloveSettings, FoxgloveTransport
@@ -44,9 +44,14 @@ class RosFoxglove(Carrier):
         self._parameters = RosParameters(
             node, services.call_ros, params.allow_parameters, params.settable_parameters
         )
+        table = context.table
+
+        def shows_topic(topic: str) -> bool:
+            return not table.refusal(topic) or table.accepts(topic)
+
         extras = Extras(
             self._parameters,
-            asker(node, context.source.post),
+            RosGraph(node, context.source.post, shows_topic, services.allows).read,
             Assets(params.allow_assets, _share, params.foxglove_asset_bytes).read,
             bool(node.get_parameter("use_sim_time").value),
         )

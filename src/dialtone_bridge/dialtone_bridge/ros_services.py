@@ -54,12 +54,15 @@ class RosServices:
         self._timer: Timer | None = None
         self._sweeper: Timer | None = None
 
+    def allows(self, name: str) -> bool:
+        """Whether clients may call, and know of, the service ``name``, a full ROS name."""
+        return self._allow.match(topic_path(name, self._node.get_namespace()), name)
+
     def available(self) -> list[ServiceInfo]:
         """What may be called and is there now."""
         found = []
         for name, types in self._node.get_service_names_and_types():
-            path = topic_path(name, self._node.get_namespace())
-            if not self._allow.match(path, name):
+            if not self.allows(name):
                 continue
             if not self._node.count_services(name):  # our own client keeps the name alive
                 continue
@@ -67,6 +70,7 @@ class RosServices:
                 request, response = service_definitions(types[0])
             except LookupError:
                 continue
+            path = topic_path(name, self._node.get_namespace())
             found.append(ServiceInfo(name, path, types[0], request, response))
         return found
 

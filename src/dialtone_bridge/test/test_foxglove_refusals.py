@@ -51,9 +51,14 @@ async def test_every_client_is_told_and_none_fills_its_screen() -> None:
                 for _ in range(100):
                     await client.publish(channel, {"linear": {}})
                 await client.wait_status("topic_not_allowed")
-                await client.send({"op": "getParameters", "parameterNames": []})
+                await client.send({"op": "subscribeConnectionGraph"})
+                line.exchange.found("/sync", STRING, "string data\n")
+                await client.wait_channel("/sync")
                 assert len(client.statuses) <= 25
-        assert line.transport.health().values["commands_refused"] == 200
+            line.exchange.gone("/sync")
+        values = line.transport.health().values
+        assert values["refused.topic_not_allowed"] == 200
+        assert values["refused.unknown_op"] == 2
 
 
 async def test_a_flood_of_refusals_is_a_handful_of_lines_and_none_of_them_forged() -> None:

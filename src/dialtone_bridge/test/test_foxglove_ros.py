@@ -67,7 +67,7 @@ async def test_a_node_that_does_not_answer_is_left_out(rig: Rig, peer: Peer) -> 
 async def test_the_connection_graph_names_nodes(rig: Rig, peer: Peer) -> None:
     peer.node.create_publisher(String, "chatter", 10)
     peer.node.create_service(ListParameters, "lists", lambda _, response: response)
-    rig.start_bridge(**OPEN)
+    rig.start_bridge(allow_services="['lists']", **OPEN)
     async with open_client((await rig.file()).foxglove_url) as client:
         await client.wait_channel("/chatter")
         await client.send({"op": "subscribeConnectionGraph"})

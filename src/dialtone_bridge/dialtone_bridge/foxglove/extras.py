@@ -53,7 +53,11 @@ class Extras:
 
 
 def graph_update(before: Graph, now: Graph) -> dict[str, Any] | None:
-    """What changed, as ``connectionGraphUpdate``, or ``None``."""
+    """What changed, as ``connectionGraphUpdate``, or ``None``. A topic that lost its last
+    publisher or subscriber and is still there is told with no ids."""
+    if before is now:
+        return None
+    topics = {*now.published, *now.subscribed}
     parts = (
         ("publishedTopics", "publisherIds", before.published, now.published),
         ("subscribedTopics", "subscriberIds", before.subscribed, now.subscribed),
@@ -66,7 +70,9 @@ def graph_update(before: Graph, now: Graph) -> dict[str, Any] | None:
             for name, nodes in new.items()
             if list(old.get(name, ())) != list(nodes)
         ]
-    topics = {*now.published, *now.subscribed}
+        update[key] += [
+            {"name": name, ids: []} for name in old if name not in new and name in topics
+        ]
     update["removedTopics"] = sorted({*before.published, *before.subscribed} - topics)
     update["removedServices"] = sorted(set(before.services) - set(now.services))
     return update if any(update[key] for key in update if key != "op") else None

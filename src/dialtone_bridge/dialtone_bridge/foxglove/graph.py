@@ -16,8 +16,11 @@ _PERIOD_S = 1.0
 class GraphDesk:
     """``read`` gives the graph as it is now; ``None`` where it is not offered. On the loop."""
 
-    def __init__(self, read: Callable[[], Awaitable[Graph]] | None) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[Graph]] | None, complain: Callable[[str], None]
+    ) -> None:
         self._read = read
+        self._complain = complain
 
     def follow(self, session: Session, wanted: bool) -> None:
         if wanted and self._read is None:
@@ -36,7 +39,11 @@ class GraphDesk:
         """Tell each what changed since it was told; the whole graph at first."""
         if self._read is None:
             return
-        now = await self._read()
+        try:
+            now = await self._read()
+        except RuntimeError as error:  # of ROS: the next look may see it
+            self._complain(str(error))
+            return
         for session in watching:
             if session.graph is None:  # it left meanwhile
                 continue

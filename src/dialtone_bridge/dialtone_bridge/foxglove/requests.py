@@ -40,7 +40,7 @@ class ClientRequests(Requests):
         self._server: Server | None = None
         self._services: FoxgloveServices | None = None
         self._jobs = Jobs(lambda error: self._warn(f"a client's request failed: {error!r}"))
-        self._graph = GraphDesk(extras.graph)
+        self._graph = GraphDesk(extras.graph, self._warn)
         self._parameters = ParameterDesk(extras.parameters, read_only)
         self.commands = Commands(namespace, inbound, log)
 
@@ -72,11 +72,11 @@ class ClientRequests(Requests):
             raise WireError("too_many", f"more than {_MAX_SUBSCRIPTIONS} subscriptions")
         known.join(session, subscription)
 
-    def unsubscribe(self, session: Session, subscription: Subscription) -> None:
-        subscription.channel.leave(session, subscription)
-
     def refused(self, error: WireError) -> None:
         self.commands.refusals.count(error.reason, error.detail)
+
+    def unsubscribe(self, session: Session, subscription: Subscription) -> None:
+        subscription.channel.leave(session, subscription)
 
     def left(self, session: Session) -> None:
         try:
@@ -161,6 +161,8 @@ class ClientRequests(Requests):
             values = await self._parameters.answer(session, op, message)
         except (DialtoneError, WireError) as error:
             session.refuse(str(error))
+            if isinstance(error, WireError):
+                self.refused(error)
             return
         if op == "setParameters":
             self._parameters.tell(self.server.sessions, values, but=session)

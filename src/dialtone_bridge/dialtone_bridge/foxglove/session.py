@@ -95,15 +95,15 @@ class Requests:
 
     def call(self, session: Session, call: messages.ServiceCall) -> None: ...
 
+    def refused(self, error: WireError) -> None:
+        """The client was told; this counts it."""
+
     def drives(self, session: Session) -> bool:
         """Whether something may move because of what this client said."""
         raise NotImplementedError
 
     def halt(self, session: Session, why: str) -> None:
         """Stop what this client drives."""
-
-    def refused(self, error: WireError) -> None:
-        """The client was told; this counts it."""
 
     def left(self, session: Session) -> None: ...
 
@@ -248,13 +248,14 @@ class Session:
         """Refuse by name, and by a status, whatever is wrong with it."""
         try:
             work()
-            return
         except WireError as error:
-            wrong = error
+            self._refuse(error)
         except _MALFORMED as error:
-            wrong = WireError(f"no_{what}", f"{type(error).__name__} {error}"[:200])
-        self.refuse(str(wrong))
-        self.requests.refused(wrong)
+            self._refuse(WireError(f"no_{what}", f"{type(error).__name__} {error}"[:200]))
+
+    def _refuse(self, error: WireError) -> None:
+        self.refuse(str(error))
+        self.requests.refused(error)
 
     def _each(self, entries: Any, work: Callable[[Any], None]) -> None:
         """Do ``work`` for each entry of a list; one that is wrong costs no other."""
