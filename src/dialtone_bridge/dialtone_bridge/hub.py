@@ -32,6 +32,8 @@ from dialtone_core.natslink import connect
 from dialtone_core.paths import make_state_dir, write_secret
 
 ROLES = ("robot", "viewer", "operator", "admin")
+#: The member that keeps presence and streams.
+MANAGER = "manager"
 #: A robot that says nothing for this long is gone.
 PRESENCE_TTL_S = 15.0
 
@@ -137,6 +139,23 @@ class Members:
         check_robot_name(name)
         if role not in ROLES:
             raise DialtoneError(f"no role {role!r}", fix=f"take one of {', '.join(ROLES)}")
+        if name == MANAGER:
+            raise DialtoneError(
+                f"{MANAGER} is the hub's own program", where="hub", fix="choose another name"
+            )
+        if role == "robot" and name == self.folder.name:
+            raise DialtoneError(
+                f"a robot cannot be named {name}: so is the hub, with its JetStream domain",
+                where="hub",
+                fix="choose another name for the robot, or for the hub with --name",
+            )
+        return self._add(name, role, seed_file)
+
+    def with_manager(self, seed_file: Path) -> Members:
+        """With a new key of the manager beside the server."""
+        return self._add(MANAGER, "admin", seed_file)
+
+    def _add(self, name: str, role: str, seed_file: Path) -> Members:
         seed = new_seed()
         try:
             write_secret(seed_file, seed + "\n")
@@ -174,9 +193,10 @@ class Members:
 
 def write_config(settings: HubSettings, members: Members) -> Path:
     """The server's config in the hub's folder, with a manager's key made if there is none."""
-    seed_file = members.folder / "manager.nk"
-    if "manager" not in members.found or not os.access(seed_file, os.R_OK):
-        members = members.add("manager", "admin", seed_file)
+    seed_file = members.folder / f"{MANAGER}.nk"
+    known = members.found.get(MANAGER, {}).get("role") == "admin"
+    if not known or not os.access(seed_file, os.R_OK):
+        members = members.with_manager(seed_file)
     tls = websocket = ""
     if settings.tls_cert:
         files = (

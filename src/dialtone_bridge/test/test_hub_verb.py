@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from bridge_rig import Child, Rig, until
 from typer.testing import CliRunner
 
-from dialtone_bridge.hub import Members
+from dialtone_bridge.hub import HubSettings, Members, write_config
 from dialtone_bridge.verbs.fleet import fleet
 from dialtone_bridge.verbs.hub import hub
 from dialtone_core.errors import DialtoneError
@@ -64,3 +65,23 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
         say("add", "Ada.>", *out)
     with pytest.raises(DialtoneError, match="no member"):
         say("remove", "nobody")
+    with pytest.raises(DialtoneError, match="hub's own program"):
+        say("add", "manager", "--role", "viewer", *out)
+    with pytest.raises(DialtoneError, match="cannot be named fleet1: so is the hub"):
+        say("add", "fleet1", "--name", "fleet1", *out)
+
+
+def test_a_pid_that_a_hub_left_behind_is_no_reason_to_end_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALTONE_HOME", str(tmp_path))
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        config = write_config(HubSettings("old"), Members.load("old"))
+        config.with_name("pid").write_text(f"{stranger.pid}\n")
+        say("add", "rover", "--name", "old", "--out", str(tmp_path / "rover.nk"))
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.5)
+    finally:
+        stranger.kill()
+        stranger.wait()

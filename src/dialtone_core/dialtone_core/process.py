@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 #: malloc.h
@@ -36,6 +37,15 @@ def follow_parent(signum: int = signal.SIGTERM) -> None:
     Survives an ``execve`` (prctl(2)), so it holds for a program that this process becomes.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
+
+
+def is_running(pid: int, argument: str) -> bool:
+    """Whether process ``pid`` was started with ``argument``: pids are given to others in time."""
+    try:
+        command = Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return False
+    return argument.encode() in command.split(b"\0")
 
 
 #: For what commands pass through on their way, which also moves pictures: not so far before the

@@ -134,12 +134,15 @@ def members(name: str = _NAME) -> None:
 def _reload(folder: Path) -> None:
     """Have a hub that runs take the new list; one that doesn't takes it at its start."""
     from dialtone_bridge.hub import Members, replace_users
+    from dialtone_core.process import is_running
 
     config = folder / "server.conf"
     if not config.exists():
         return
     replace_users(config, Members.load(folder.name))
     try:
-        os.kill(int((folder / "pid").read_text(encoding="ascii")), signal.SIGHUP)
+        pid = int((folder / "pid").read_text(encoding="ascii"))
+        if is_running(pid, str(config)):
+            os.kill(pid, signal.SIGHUP)
     except (OSError, ValueError):
         return
