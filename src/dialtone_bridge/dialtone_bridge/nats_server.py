@@ -59,6 +59,7 @@ class ServerPorts:
     nats_url: str
     leaf_port: int
     leaf_password: str = field(default="", repr=False)
+    pid: int = 0
 
     @staticmethod
     def path(robot: str) -> Path:
@@ -100,6 +101,9 @@ class Hub:
             remote["nkey"] = login.seed
         elif login.user:
             who = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}"
+            remote["url"] = f"{parts.scheme}://{who}@{parts.netloc}{parts.path}"
+        elif login.token:  # a user without a password is the token (nats-server, leafnode.go)
+            who = quote(login.token, safe="")
             remote["url"] = f"{parts.scheme}://{who}@{parts.netloc}{parts.path}"
         if parts.scheme in ("tls", "wss"):
             remote["tls"] = tls_files()
@@ -176,7 +180,7 @@ def prepare(
     config = folder / "server.conf"
     leaf_port, websocket_port = free_ports(2, HOST)
     access = NatsAccess.create(websocket_port, HOST)
-    ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port, secrets.token_urlsafe(24))
+    ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port, secrets.token_urlsafe(24), os.getpid())
     try:
         users = access.config(
             robot, NatsKeys.load(robot), local="local" if open_loopback else "closed"

@@ -216,6 +216,8 @@ def test_a_hub_is_named_by_url_and_its_secret_stands_in_the_config_only(tmp_path
         'nats://rover:a%2Fb@hub.example:7422"'
         in Hub("nats://hub.example:7422", str(login)).config()
     )
+    login.write_text("token=s/1\n")
+    assert 'nats://s%2F1@hub.example:7422"' in Hub("nats://hub.example:7422", str(login)).config()
     for wrong in ("hub.example:7422", "http://hub.example", "nats://u:p@hub.example"):
         with pytest.raises(DialtoneError):
             Hub(wrong).config()

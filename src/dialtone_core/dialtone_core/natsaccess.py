@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dialtone_core.paths import make_state_dir, state_dir, write_secret
+from dialtone_core.process import is_running
 
 ROLES = ("viewer", "operator", "admin")
 #: Those that programs sign in as, each with an nkey of its own.
@@ -225,17 +226,22 @@ def new_seed() -> str:
     return made.decode()
 
 
-def embedded_folder(url: str) -> Path | None:
-    """Folder of the embedded server at ``url``, or ``None``; of several, the one started last."""
+def embedded_folder(url: str, *, running: bool = False) -> Path | None:
+    """Folder of the embedded server at ``url``, or ``None``; of several, the one started last.
+
+    ``running`` leaves out what a server left behind that has ended.
+    """
     asked = urlsplit(url)
     if asked.hostname not in ("127.0.0.1", "localhost", "::1"):
         return None
     found: list[tuple[int, Path]] = []
     for file in (state_dir() / "nats").glob("*/ports.json"):
         try:
-            known = urlsplit(json.loads(file.read_text(encoding="utf-8"))["nats_url"])
-            if known.port == asked.port:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            pid = int(told.get("pid", 0))
+            gone = running and pid and not is_running(pid, str(file.with_name("server.conf")))
+            if urlsplit(told["nats_url"]).port == asked.port and not gone:
                 found.append((file.stat().st_mtime_ns, file.parent))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
     return max(found)[1] if found else None

@@ -59,17 +59,18 @@ def find_login(url: str, credentials: str = "") -> Login:
     """The login for the server at ``url``.
 
     The file ``credentials`` if given; else the robot's own key where ``url`` is an embedded server
-    of this machine; else ``DIALTONE_NATS_TOKEN``, or ``_USER`` and ``_PASSWORD``.
+    of this machine; else ``DIALTONE_NATS_TOKEN``, or ``_USER`` and ``_PASSWORD``, which also go
+    before the key of an embedded server that has ended: another may have taken its port.
     """
     if credentials:
         return read_login(Path(credentials).expanduser())
-    folder = embedded_folder(url)
-    seed = NatsKeys.seed(folder, "robot") if folder is not None else ""
-    if seed:
-        return Login(seed=seed)
     known = {
         name: os.environ.get(_ENVIRONMENT + name, "") for name in ("TOKEN", "USER", "PASSWORD")
     }
+    folder = embedded_folder(url, running=bool(known["TOKEN"] or known["USER"]))
+    seed = NatsKeys.seed(folder, "robot") if folder is not None else ""
+    if seed:
+        return Login(seed=seed)
     return Login(user=known["USER"], password=known["PASSWORD"], token=known["TOKEN"])
 
 

@@ -60,6 +60,18 @@ def test_the_embedded_servers_key_comes_before_the_environment(
     assert embedded_folder("nats://127.0.0.1:4223") is None
 
 
+def test_what_a_server_left_that_has_ended_does_not_hide_the_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = NatsKeys.load("rover").seeds["robot"]
+    left = home / "nats" / "rover" / "ports.json"
+    left.write_text(f'{{"nats_url": "nats://127.0.0.1:4222", "pid": {os.getpid()}}}')
+    assert find_login("nats://127.0.0.1:4222") == Login(seed=seed)
+    monkeypatch.setenv("DIALTONE_NATS_USER", "ada")
+    monkeypatch.setenv("DIALTONE_NATS_PASSWORD", "secret")
+    assert find_login("nats://127.0.0.1:4222") == Login("ada", "secret")
+
+
 def test_a_login_says_only_what_the_server_asks_for() -> None:
     assert Login("a", "b").hello("") == {"user": "a", "pass": "b"}
     assert Login(token="t").hello("") == {"auth_token": "t"}
