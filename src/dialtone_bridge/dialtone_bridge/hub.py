@@ -27,7 +27,7 @@ from dialtone_core.aio import end_if_cancelled
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
-from dialtone_core.natsaccess import PRESENCE, Permissions, new_seed, public_key, reads
+from dialtone_core.natsaccess import PRESENCE, Permissions, inbox, new_seed, public_key, reads
 from dialtone_core.natslink import connect
 from dialtone_core.paths import make_state_dir, write_secret
 
@@ -61,7 +61,7 @@ leafnodes {{
 """
 
 
-def hub_permissions(name: str, role: str) -> Permissions:
+def hub_permissions(name: str, role: str, nkey: str = "") -> Permissions:
     """What a member may do; a robot, only under its own name.
 
     A robot's are those of its leaf link: ``publish`` is what may come from it, ``subscribe`` what
@@ -78,7 +78,7 @@ def hub_permissions(name: str, role: str) -> Permissions:
              f"$JS.{name}.API.>",
              "$JS.FC.>", "$JS.ACK.>", "$SRV.>"),
         )  # fmt: skip
-    looks = ("dt.*.tlm.>", "dt.*.evt.>", "_INBOX.>")
+    looks = ("dt.*.tlm.>", "dt.*.evt.>")
     asks = (
         "dt.*.srv.*.status",
         "dt.*.srv.bridge.routes",
@@ -87,10 +87,10 @@ def hub_permissions(name: str, role: str) -> Permissions:
         *reads(PRESENCE),
     )
     if role == "viewer":
-        return Permissions(asks, (), looks)
+        return Permissions(asks, (), (*looks, *inbox(name, *filter(None, (nkey,)))))
     if role == "operator":
         drives = ("dt.*.cmd.>", "dt.*.srv.>", *asks)
-        return Permissions(drives, ("dt.*.srv.teleop.lease.force",), looks)
+        return Permissions(drives, ("dt.*.srv.teleop.lease.force",), (*looks, "_INBOX.>"))
     if role == "admin":
         return Permissions((">",), (), (">",))
     raise ValueError(f"no role {role!r}")
@@ -183,7 +183,7 @@ class Members:
         for name, member in self.found.items():
             user: dict[str, Any] = {
                 "nkey": member["nkey"],
-                "permissions": hub_permissions(name, member["role"]).config(),
+                "permissions": hub_permissions(name, member["role"], member["nkey"]).config(),
             }
             if member["role"] == "robot":
                 user["allowed_connection_types"] = ["LEAFNODE", "LEAFNODE_WS"]
@@ -288,7 +288,7 @@ class HubManager:
         try:
             said = orjson.loads(message.data)
             await client.publish(f"$KV.{PRESENCE}.{robot}", message.data)
-            if message.reply:
+            if message.reply == f"dt.{robot}.sync.pong":  # with our rights, so nowhere else
                 await client.publish(message.reply, orjson.dumps({"ping": said.get("ping")}))
             if said.get("durable") and robot not in self._streams:
                 await ensure_stream(client, self._stream(check_robot_name(robot)))

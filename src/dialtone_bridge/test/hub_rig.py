@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from std_msgs.msg import UInt32
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.durable import stream_name
-from dialtone_bridge.hub import HubManager, HubSettings, Members, write_config
+from dialtone_bridge.hub import HubManager, HubSettings, Members, replace_users, write_config
 from dialtone_bridge.jetstream import JetStreamError, ask
 from dialtone_bridge.nats_server import find_binary
 from dialtone_core.ports import free_ports
@@ -45,6 +46,12 @@ class Hub:
         log = self._rig.folder / "hub.log"
         self.server = Child(log, str(find_binary()), "--config", str(self.config))
         self._rig.children.append(self.server)
+
+    def let_in(self, name: str, role: str, key: Path) -> None:
+        """One more member, of a hub that runs."""
+        self.members = Members.load(self.settings.name).add(name, role, key)
+        replace_users(self.config, self.members)
+        self.server.process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """As a power cut would."""

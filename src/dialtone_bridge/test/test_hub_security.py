@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 from bridge_rig import Rig, until
 from hub_rig import Hub
+from test_nats_security import Guest
 
 from dialtone_core.aio import timeout
 from dialtone_core.natsauth import Login
-from dialtone_core.natslink import connect
+from dialtone_core.natslink import connect, serve
 from dialtone_core.ports import is_free
 
 #: Longer than the hub takes for anything here, on a machine with much else to do.
@@ -130,6 +131,86 @@ async def test_a_robots_own_server_passes_on_its_words_and_no_others(
                 subjects.append((await heard.next_msg(timeout=0.2)).subject)
     assert set(subjects) == {f"dt.{rig.robot}.evt.online"}
     await mouth.close()
+
+
+#: What people at the hub may publish (+) or subscribe to (<): viewer, operator.
+_TABLE = {
+    "+ dt.r.cmd.cmd_vel": "no yes",
+    "+ dt.r.srv.recorder.discard": "no yes",
+    "+ dt.r.srv.recorder.status": "yes yes",
+    "+ dt.r.srv.teleop.estop.fire": "yes yes",
+    "+ dt.r.srv.teleop.lease.force": "no no",
+    "+ dt.r.evt.presence": "no no",
+    "+ dt.r.sync.pong": "no no",
+    "+ $KV.dt_presence.r": "no no",
+    "+ $JS.API.DIRECT.GET.KV_dt_presence.$KV.dt_presence.r": "yes yes",
+    "+ $JS.API.CONSUMER.CREATE.KV_dt_presence": "no no",
+    "+ $JS.API.CONSUMER.CREATE.KV_dt_presence.x.$KV.>": "no no",
+    "+ $JS.API.CONSUMER.CREATE.dt_r_durable.x": "no no",
+    "+ $JS.API.CONSUMER.DURABLE.CREATE.KV_dt_presence.x": "no no",
+    "+ $JS.API.CONSUMER.MSG.NEXT.KV_dt_presence.x": "no no",
+    "+ $JS.API.STREAM.SNAPSHOT.KV_dt_presence": "no no",
+    "+ $JS.r.API.CONSUMER.DELETE.dt_r_durable.hub": "no no",
+    "< dt.*.tlm.>": "yes yes",
+    "< dt.r.cmd.>": "no no",
+    "< $KV.dt_presence.>": "no no",
+    "< _INBOX.>": "no yes",
+    "< _INBOX.somebody.*": "no yes",
+    "< _INBOX.viewer.x.*": "yes yes",
+}
+
+
+async def test_each_member_may_do_what_the_table_says(rig: Rig, hub: Hub, ear: nats.NATS) -> None:
+    guests = []
+    for role in ("viewer", "operator"):
+        key = rig.folder / f"{role}.nk"
+        hub.let_in(role, role, key)
+        guests.append(await Guest().open(hub.url, nkeys_seed=str(key)))
+    wrong = []
+    for row, answers in _TABLE.items():
+        kind, subject = row.split()
+        for guest, expected in zip(guests, answers.split(), strict=True):
+            may = guest.may_publish if kind == "+" else guest.may_subscribe
+            if await may(subject) is not (expected == "yes"):
+                wrong.append(f"{expected} {row}")
+    for guest in guests:
+        await guest.client.close()
+    assert wrong == []
+
+
+async def test_a_viewers_own_client_hears_its_answers(rig: Rig, hub: Hub, ear: nats.NATS) -> None:
+    key = rig.folder / "eve.nk"
+    hub.let_in("eve", "viewer", key)
+    eve = await connect(hub.url, "eve", credentials=str(key))
+    await serve(ear, "r", "bridge", "0.1.0", {"routes": _nothing})
+    await ear.flush()
+    reply = await eve.request("dt.r.srv.bridge.routes", b"{}", timeout=_PATIENCE_S)
+    assert orjson.loads(reply.data) == {"ok": True}
+    await eve.close()
+
+
+async def _nothing(_: dict[str, object]) -> dict[str, object]:
+    return {}
+
+
+async def test_the_manager_answers_a_presence_nowhere_but_at_its_robot(
+    rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    heard = await ear.subscribe("dt.*.cmd.>")
+    pongs = await ear.subscribe(f"dt.{rig.robot}.sync.pong")
+    await ear.flush(timeout=10)
+    said = orjson.dumps({"robot": rig.robot, "ping": 7}).decode()
+
+    def presence(reply: str) -> bytes:
+        return f"LMSG dt.{rig.robot}.evt.presence {reply} {len(said)}\r\n{said}".encode()
+
+    async with rude_leaf(hub) as leaf, timeout(_PATIENCE_S):
+        while not pongs.pending_msgs:  # the manager may still be on its way
+            await leaf.say(
+                presence("dt.victim.cmd.cmd_vel"), presence(f"dt.{rig.robot}.sync.pong")
+            )
+            await asyncio.sleep(0.1)
+    assert heard.pending_msgs == 0
 
 
 async def test_a_robots_key_opens_no_door_but_that_of_robots(hub: Hub, ear: nats.NATS) -> None:

@@ -43,7 +43,7 @@ class Permissions:
     subscribe_deny: tuple[str, ...] = ()
 
     def config(self) -> dict[str, Any]:
-        """As the server's config has them; ``allow_responses``: whoever is asked may answer."""
+        """As the server's config has them. No ``allow_responses``: roles say who may answer."""
         publish: dict[str, list[str]] = {"allow": list(self.publish)}
         subscribe: dict[str, list[str]] = {"allow": list(self.subscribe)}
         if self.publish_deny:
@@ -54,26 +54,33 @@ class Permissions:
 
 
 def reads(*buckets: str) -> tuple[str, ...]:
-    """What a client publishes to read or watch JetStream KV ``buckets`` (ADR-8), and no more."""
-    streams = [f"KV_{bucket}" for bucket in buckets]
-    verbs = ("STREAM.INFO.{}", "STREAM.MSG.GET.{}", "DIRECT.GET.{}", "DIRECT.GET.{}.>",
-             "CONSUMER.CREATE.{}", "CONSUMER.CREATE.{}.>", "CONSUMER.INFO.{}.>",
-             "CONSUMER.DELETE.{}.>", "CONSUMER.MSG.NEXT.{}.>")  # fmt: skip
+    """What a client publishes to read JetStream KV ``buckets`` (ADR-8, ADR-31), and no more.
+
+    No consumer: the server delivers a consumer's messages wherever its maker says, with rights of
+    its own, so whoever may make one may publish everywhere. Ask again instead of watching.
+    """
+    verbs = ("STREAM.INFO.{}", "STREAM.MSG.GET.{}", "DIRECT.GET.{}", "DIRECT.GET.{}.>")
     return (
         "$JS.API.INFO",
-        "$JS.FC.>",
-        *(f"$JS.API.{verb.format(stream)}" for stream in streams for verb in verbs),
-        *(f"$JS.ACK.{stream}.>" for stream in streams),
+        *(f"$JS.API.{verb.format(f'KV_{bucket}')}" for bucket in buckets for verb in verbs),
     )
 
 
-def permissions(robot: str, role: str) -> Permissions:
+def inbox(*names: str) -> tuple[str, ...]:
+    """Where the answers go of those who may not overhear others': ``_INBOX.<name>.>``."""
+    return tuple(f"_INBOX.{name}.>" for name in names)
+
+
+def permissions(robot: str, role: str, nkey: str = "") -> Permissions:
     """What ``role`` (one of ``ROLES``) may do. Everyone may fire the e-stop.
 
-    Not on ``srv.teleop.estop``: who may publish there may clear it, with a role that they claim.
+    A viewer who signs in with ``nkey`` hears no answers but those to its own inbox; of one
+    without, the gateway sees to that. The e-stop not on ``srv.teleop.estop``: who may publish
+    there may clear it, with a role that they claim.
     """
     own = f"dt.{robot}"
-    looks = (f"{own}.tlm.>", f"{own}.evt.>", "dt.*.evt.online", "dt.*.evt.offline", "_INBOX.>")
+    looks = (f"{own}.tlm.>", f"{own}.evt.>", "dt.*.evt.online", "dt.*.evt.offline")
+    hears = (*looks, "_INBOX.>")
     asks = (
         f"{own}.srv.*.status",
         f"{own}.srv.bridge.routes",
@@ -82,10 +89,10 @@ def permissions(robot: str, role: str) -> Permissions:
         *reads(last_bucket(robot), PRESENCE),
     )
     if role == "viewer":
-        return Permissions(asks, (), looks)
+        return Permissions(asks, (), (*looks, *inbox("viewer", nkey)) if nkey else hears)
     drives = (f"{own}.cmd.>", f"{own}.srv.>", *asks)
     if role == "operator":
-        return Permissions(drives, (f"{own}.srv.teleop.lease.force",), looks)
+        return Permissions(drives, (f"{own}.srv.teleop.lease.force",), hears)
     if role == "admin":
         return Permissions((f"{own}.>", "$SRV.>", *asks), (), ("dt.>", "_INBOX.>"))
     if role == "robot":
@@ -96,16 +103,29 @@ def permissions(robot: str, role: str) -> Permissions:
     raise ValueError(f"no role {role!r}")
 
 
-#: An operator's client that names no user may do all but speak for the robot, take the lease from
-#: its holder, or change what is stored.
+#: What changes something in JetStream, or has the server send wherever the caller says.
+_STREAM_CHANGES = "CREATE UPDATE DELETE PURGE RESTORE SNAPSHOT PEER LEADER MSG.DELETE"
+_CONSUMER_CHANGES = "CREATE DURABLE DELETE PAUSE RESET UNPIN PEER LEADER MSG.NEXT"
+_CHANGES = (
+    *(f"STREAM.{verb}.>" for verb in _STREAM_CHANGES.split()),
+    *(f"CONSUMER.{verb}.>" for verb in _CONSUMER_CHANGES.split()),
+    "ACCOUNT.>",
+    "META.>",
+    "SERVER.>",
+)
+#: A client of this machine that names no user may do all but speak for the robot, take the lease
+#: from its holder, or change what is stored, here or in another domain (``$JS.<domain>.API``).
 _NOT_LOCAL = (
     "dt.*.tlm.>",
     "dt.*.evt.>",
+    "dt.*.sync.durable",
+    "dt.*.sync.pong",
     "dt.*.srv.teleop.lease.force",
     "$KV.>",
     "$SYS.>",
-    *(f"$JS.API.STREAM.{verb}.>" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "RESTORE")),
-    "$JS.API.STREAM.MSG.DELETE.>",
+    "$JS.ACK.>",
+    "$JS.FC.>",
+    *(f"$JS.{api}.{change}" for api in ("API", "*.API") for change in _CHANGES),
 )
 
 
@@ -205,8 +225,8 @@ class NatsKeys:
     def users(self, robot: str) -> list[dict[str, Any]]:
         """The users of the server's config; it learns the public keys only."""
         return [
-            {"nkey": public_key(seed), "permissions": permissions(robot, role).config()}
-            for role, seed in self.seeds.items()
+            {"nkey": key, "permissions": permissions(robot, role, key).config()}
+            for role, key in ((role, public_key(seed)) for role, seed in self.seeds.items())
         ]
 
 

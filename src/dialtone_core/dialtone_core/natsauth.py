@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dialtone_core.errors import DialtoneError
-from dialtone_core.natsaccess import NatsKeys, embedded_folder
+from dialtone_core.natsaccess import NatsKeys, embedded_folder, public_key
 
 _ENVIRONMENT = "DIALTONE_NATS_"
 
@@ -34,6 +34,11 @@ class Login:
     token: str = field(default="", repr=False)
     seed: str = field(default="", repr=False)
     jwt: str = field(default="", repr=False)
+
+    @property
+    def inbox(self) -> str:
+        """Prefix of the inboxes: below our own key, which is where a viewer may listen."""
+        return f"_INBOX.{public_key(self.seed)}" if self.seed and not self.jwt else "_INBOX"
 
     def hello(self, nonce: str) -> dict[str, str]:
         """The fields that CONNECT needs, given the server's ``nonce`` (empty: it sent none)."""

@@ -191,7 +191,7 @@ async def connect(
     messages are worth little once they waited. End it with ``await client.close()``. As whom, and
     with which TLS unless ``tls`` is given: ``natsauth``.
     """
-    find_login(check_url(url), credentials)  # what cannot be read is said now
+    login = find_login(check_url(url), credentials)  # what cannot be read is said now
     tls = tls or tls_context(url)
     client = _Patient()
     client.url, client.credentials, client.live = url, credentials, live
@@ -232,6 +232,7 @@ async def connect(
             max_outstanding_pings=2,
             drain_timeout=2,
             pending_size=pending_bytes,
+            inbox_prefix=login.inbox,
             error_cb=on_error,
             reconnected_cb=on_up,
             disconnected_cb=on_down,
@@ -350,11 +351,31 @@ async def serve(
             EndpointConfig(
                 name=verb.replace(".", "-"),
                 subject=service_subject(robot, package, verb),
-                handler=around(_endpoint(handler)),
+                handler=_asked(around(_endpoint(handler)), verb in _UNASKED),
                 metadata=dict((about or {}).get(verb, {})),
             )
         )
     return service
+
+
+#: Verbs that need no answer: a stop is never refused for want of one.
+_UNASKED = frozenset(("estop", "estop.fire"))
+
+
+def _asked(answer: Answer, unasked: bool = False) -> Answer:
+    """``answer`` for requests whose reply goes to an inbox; what else comes has no effect.
+
+    A server does not check where a reply goes. Somebody who may only ask for a status could name a
+    command's subject there and have us, or the server itself, publish on it: such answers leave
+    with the rights of who gives them, and arrive without a reply subject.
+    """
+
+    async def begin(request: Request) -> None:
+        reply = request._msg.reply
+        if reply.startswith(("_INBOX.", "_R_.")) or (unasked and not reply):
+            await answer(request)
+
+    return begin
 
 
 def _endpoint(handler: Handler) -> Answer:

@@ -50,6 +50,8 @@ class NatsGuard:
         self._identity = identity
         self._secret = secret
         self._login = login
+        #: Tokens of an inbox that no wildcard may stand for: its prefix, and one of its own.
+        self._named = login.inbox.count(".") + 2
         self.nonce = ""
         self._buffer = bytearray()
         self._out = bytearray()
@@ -127,8 +129,10 @@ class NatsGuard:
         if not 3 <= len(words) <= 4:
             raise ProtocolError("SUB subject [queue] sid")
         tokens = words[1].split(b".")
+        named = self._named
         overhears = tokens[0] in (b"*", b">") or (
-            tokens[0] == b"_INBOX" and (len(tokens) < 3 or tokens[1] in (b"*", b">"))
+            tokens[0] == b"_INBOX"
+            and (len(tokens) <= named or any(each in (b"*", b">") for each in tokens[1:named]))
         )
         if overhears:
             self._refuse("Subscription to", words[1])

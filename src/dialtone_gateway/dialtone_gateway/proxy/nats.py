@@ -63,6 +63,7 @@ class NatsProxy:
                 "pass": STRING,
                 "operator": STRING,
                 "role": STRING,
+                "inbox_prefix": STRING,
             }
         )
         return [
@@ -74,8 +75,10 @@ class NatsProxy:
 
     async def credentials(self, request: web.Request) -> web.Response:
         identity = request[IDENTITY]
-        if await asyncio.to_thread(self._server) is None:
+        server = await asyncio.to_thread(self._server)
+        if server is None:
             return error(503, _NO_LISTENER)
+        login = server.logins.get(identity.role.text, Login())
         secret = self._secret(identity)
         return web.json_response(
             {
@@ -86,6 +89,7 @@ class NatsProxy:
                 "pass": secret,
                 "operator": identity.operator,
                 "role": identity.role.text,
+                "inbox_prefix": login.inbox,
             }
         )
 
