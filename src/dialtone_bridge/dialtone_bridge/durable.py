@@ -18,44 +18,32 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from dialtone_bridge.jetstream import JetStreamError, ask, ensure_stream
+from dialtone_bridge.durable_stream import MAX_BYTES, DurableSettings, DurableStream
+from dialtone_bridge.jetstream import JetStreamError
 from dialtone_bridge.transports.base import Log, Topic, Want
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_core.aio import end_if_cancelled, timeout
-from dialtone_core.clock import NS_PER_S
 from dialtone_core.delivery import Lane, Outbox
 from dialtone_core.errors import WireError
 from dialtone_core.natslink import flush_frames, publish_request
 from dialtone_core.sample import Sample
 
-CONSUMER = "hub"
-#: Messages that may wait for their acknowledgement; at 1,000/s a local server needs a few.
-_WINDOW = 256
-#: Given again when nothing was acknowledged for this long; far below the duplicate window.
+#: Messages, and bytes, that may wait for their acknowledgement; at 1,000/s a local server needs a
+#: few.
+_WINDOW, _WINDOW_BYTES = 256, 4 * 1024 * 1024
+#: Given again when nothing was acknowledged for this long.
 _AGAIN_S = 2.0
-_DUPLICATES_S = 120
-#: Biggest message with its headers. It is also what the server lets through at once before the
-#: rate limit of the consumer holds (nats-server 2.15: the limiter's burst, else ``max_payload``).
-MAX_BYTES = 1024 * 1024
-
-
-def stream_name(robot: str) -> str:
-    """The stream on the robot."""
-    return f"dt_{robot}_durable"
-
-
-def deliver_subject(robot: str) -> str:
-    """Where the consumer ``hub`` sends what a hub sources."""
-    return f"dt.{robot}.sync.durable"
-
-
-@dataclass(frozen=True, slots=True)
-class DurableSettings:
-    """Limits of the stream, and of how fast a hub catches up (Mbit/s, 0: as fast as it can)."""
-
-    max_bytes: int = 1 << 30
-    max_age_s: float = 7 * 86400.0
-    catchup_mbps: float = 16.0
+#: Given again so often without any answer, it is said.
+_STALLS = 2
+#: Stream and consumer are looked at so often: somebody may delete them.
+_CHECK_S = 10.0
+_RETRY_S = 0.5
+#: Reasons that are said in one outage; more would only be more of the same.
+_MOST_SAID = 4
+_SILENT = (
+    "the server acknowledges nothing. Fix: see that its disk has room, then restart the NATS "
+    "server (2.15 stores nothing more after a full disk); what waits is kept until then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,7 @@ class _Frame:
 
 
 class DurableSender:
-    """``attach`` from the source's thread, the rest on the loop."""
+    """``attach``, ``retire`` and ``release`` from the source's thread, the rest on the loop."""
 
     def __init__(self, robot: str, settings: DurableSettings, log: Log) -> None:
         self.outbox: Outbox[Sample] = Outbox()
@@ -78,8 +66,7 @@ class DurableSender:
         self.repeated = 0
         self.refused = 0
         self.state = "no durable route"
-        self._robot = robot
-        self._settings = settings
+        self._stream = DurableStream(robot, settings)
         self._log = log
         self._boot = secrets.token_hex(6)
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
@@ -87,9 +74,18 @@ class DurableSender:
         self._dropped_before = 0
         self._told_drops = False
         self._unacked: OrderedDict[int, _Frame] = OrderedDict()
-        self._acked = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._stalls = 0
+        self._said: set[str] = set()
         self._subjects: set[str] = set()
-        self._ready: frozenset[str] = frozenset()
+        self._released: set[str] = set()
+        self._ready: tuple[frozenset[str], frozenset[str]] | None = None
+        self._check_s = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether what durable routes bring is stored, as far as we know."""
+        return not self._said
 
     def attach(self, sink: NatsSink) -> None:
         self.sinks[sink.lane] = sink
@@ -108,6 +104,11 @@ class DurableSender:
         """Its topic is gone. What waits is stored all the same, whenever that is possible."""
         sink.retired = True
 
+    def release(self, subject: str) -> None:
+        """Its route is not durable. Where it was, in an earlier run, the stream lets it go: it
+        would store for ever what nobody asked for. What it has already stays for the hub."""
+        self._released.add(subject)
+
     def dropped(self) -> int:
         """What found no room while nothing could be stored."""
         return self._dropped_before + sum([lane.dropped for lane in list(self.sinks)])
@@ -121,18 +122,62 @@ class DurableSender:
         await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
         while True:
             end_if_cancelled()
-            await self.outbox.wait()
+            await self._until_due()
             self._tell_drops()
-            if not client.is_connected or not await self._prepare(client):
-                await asyncio.sleep(0.2)
-                continue
-            for lane, sample in self.outbox.drain(_WINDOW):
+            try:
+                await self._prepare(client)
+                await self._give(client)
+            except JetStreamError as error:
+                self._fail(str(error))
+            if self._ready is None:
+                await asyncio.sleep(_RETRY_S)
+
+    async def _until_due(self) -> None:
+        """Until something waits, or the stream is to be looked at."""
+        if self._unacked:
+            return
+        try:
+            async with timeout(_CHECK_S):
+                await self.outbox.wait()
+        except asyncio.TimeoutError:
+            return
+
+    async def _prepare(self, client: Client) -> None:
+        """Have the stream and the consumer that a hub reads, or leave ``_ready`` at ``None``."""
+        if not client.is_connected:
+            self._ready = None
+            return
+        wanted, released = frozenset(self._subjects), frozenset(self._released)
+        now_s = asyncio.get_running_loop().time()
+        if self._ready == (wanted, released) and (not wanted or now_s < self._check_s):
+            return
+        self._ready = None
+        try:
+            await self._stream.ensure(client, wanted, released - wanted)
+        except JetStreamError:
+            if wanted:
+                raise
+            return  # nobody's loss, and perhaps a server without JetStream
+        self._ready = wanted, released
+        self._check_s = now_s + _CHECK_S
+        if wanted and not self._unacked:
+            self._note_stored()
+
+    async def _give(self, client: Client) -> None:
+        """One window: what nobody acknowledged, else what the lanes hold; and its answers."""
+        if self._ready is None:
+            return
+        if self._unacked:
+            await self._again(client)
+        else:
+            for lane, sample in self.outbox.drain(_WINDOW, _WINDOW_BYTES):
                 sink = self.sinks.get(lane)
                 if sink is not None:
                     self._send(client, sink, sample)
             self._bury()
-            await self._flush(client)
-            await self._until_acked(client)
+        if client.is_connected:
+            await flush_frames(client, wait=True)
+        await self._until_acked()
 
     def _bury(self) -> None:
         """Forget the topics that are gone and have nothing more to store."""
@@ -152,65 +197,6 @@ class DurableSender:
                 "max_messages and max_bytes of the route"
             )
 
-    async def _prepare(self, client: Client) -> bool:
-        """Have the stream take every durable subject, and the consumer that a hub reads."""
-        subjects = frozenset(self._subjects)
-        if subjects == self._ready:
-            return True
-        limits = self._settings
-        stream = {
-            "name": stream_name(self._robot),
-            "storage": "file",
-            "max_bytes": limits.max_bytes,
-            "max_age": round(limits.max_age_s * NS_PER_S),
-            "max_msg_size": MAX_BYTES,
-            "discard": "old",
-            "duplicate_window": _DUPLICATES_S * NS_PER_S,
-        }
-        try:
-            known = await self._known_subjects(client)
-            await ensure_stream(client, {**stream, "subjects": sorted(subjects | known)})
-            await self._ensure_consumer(client)
-        except JetStreamError as error:
-            if self.state != str(error):
-                self.state = str(error)
-                self._log.warning(f"durable routes wait: {error}")
-            return False
-        self._ready = subjects
-        self.state = "stored"
-        return True
-
-    async def _known_subjects(self, client: Client) -> set[str]:
-        """Those that an earlier run stored: kept, for what a hub has not fetched yet."""
-        try:
-            info = await ask(client, f"STREAM.INFO.{stream_name(self._robot)}")
-        except JetStreamError as error:
-            if error.code == 0:
-                raise
-            return set()
-        return set(info["config"].get("subjects", ()))
-
-    async def _ensure_consumer(self, client: Client) -> None:
-        config: dict[str, object] = {
-            "name": CONSUMER,
-            "durable_name": CONSUMER,
-            "deliver_subject": deliver_subject(self._robot),
-            "deliver_policy": "all",
-            "replay_policy": "instant",
-            "ack_policy": "flow_control",
-            "flow_control": True,
-            "idle_heartbeat": NS_PER_S,
-            "max_ack_pending": 1000,
-        }
-        if self._settings.catchup_mbps:
-            config["rate_limit_bps"] = round(self._settings.catchup_mbps * 1e6)
-        stream = stream_name(self._robot)
-        await ask(
-            client,
-            f"CONSUMER.CREATE.{stream}.{CONSUMER}",
-            {"stream_name": stream, "config": config},
-        )
-
     def _send(self, client: Client, sink: NatsSink, sample: Sample) -> None:
         try:
             head, more, payload = sink.encode(sample)
@@ -223,12 +209,13 @@ class DurableSender:
         if len(head) + len(more) + len(payload) + 2 > MAX_BYTES:
             self._refuse(sink, len(payload))
             return
+        self._unacked[self._next] = frame  # before it is sent: a link that breaks loses nothing
         try:
             self._publish(client, self._next, frame)
         except nats.errors.MaxPayloadError:
+            del self._unacked[self._next]
             self._refuse(sink, len(payload))
             return
-        self._unacked[self._next] = frame
         sink.sent += 1
 
     def _refuse(self, sink: NatsSink, size: int) -> None:
@@ -244,37 +231,71 @@ class DurableSender:
         reply = f"{self._inbox}.{number}".encode()
         publish_request(client, frame.subject, reply, frame.head, frame.more, frame.payload)
 
-    async def _flush(self, client: Client) -> None:
-        if client.is_connected:
-            await flush_frames(client, wait=True)
+    async def _again(self, client: Client) -> None:
+        """Give again, in order, what is not in the stream.
 
-    async def _until_acked(self, client: Client) -> None:
-        """Wait for the whole window, giving again in order what nobody acknowledged in time."""
-        while self._unacked:
+        The server knows ids for ``DUPLICATES_S`` only, and may have been away for longer with
+        messages whose acknowledgement was lost: what it has is asked, not assumed.
+        """
+        for message_id, seq in await self._stream.since(client, 4 * _WINDOW):
+            boot, _, text = message_id.rpartition(".")
+            if boot == self._boot:
+                self._acknowledge(int(text), seq)
+        if not client.is_connected:
+            return
+        self.repeated += len(self._unacked)
+        for number, frame in list(self._unacked.items()):
+            self._publish(client, number, frame)
+
+    async def _until_acked(self) -> None:
+        """Until the whole window is acknowledged, refused, or nothing comes for ``_AGAIN_S``."""
+        while self._unacked and self._ready is not None:
             end_if_cancelled()
-            self._acked.clear()
+            self._answered.clear()
             before = len(self._unacked)
             try:
                 async with timeout(_AGAIN_S):
-                    await self._acked.wait()
+                    await self._answered.wait()
             except asyncio.TimeoutError:
-                if len(self._unacked) == before and client.is_connected:
-                    self.repeated += before
-                    for number, frame in list(self._unacked.items()):
-                        self._publish(client, number, frame)
-                    await self._flush(client)
+                if len(self._unacked) == before:
+                    self._stalls += 1
+                    if self._stalls > _STALLS:
+                        self._fail(_SILENT)
+                    return
 
     async def _on_ack(self, message: Msg) -> None:
-        number = int(message.subject.rpartition(".")[2])
+        if (message.headers or {}).get("Status"):
+            self._fail("the server has no stream for it")
+            return
         try:
             said = orjson.loads(message.data)
         except orjson.JSONDecodeError:
             return
         if "error" in said:
-            self.state = f"not stored: {said['error'].get('description', '?')}"
+            self._fail(said["error"].get("description", "?"))
             return  # given again, in order, until there is room
+        self._acknowledge(int(message.subject.rpartition(".")[2]), said.get("seq", 0))
+
+    def _acknowledge(self, number: int, seq: int) -> None:
+        self._stream.last_seq = max(self._stream.last_seq, seq)
         if self._unacked.pop(number, None) is not None:
             self.stored += 1
-            self.state = "stored"
+            self._stalls = 0
+            self._note_stored()
         if not self._unacked:
-            self._acked.set()
+            self._answered.set()
+
+    def _note_stored(self) -> None:
+        self.state = "stored"
+        if self._said:
+            self._said.clear()
+            self._log.info("durable routes are stored again")
+
+    def _fail(self, why: str) -> None:
+        """Nothing is stored now: have stream and consumer looked at, and give all again."""
+        self._ready = None
+        self._answered.set()
+        self.state = f"not stored: {why}"
+        if why not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(why)
+            self._log.warning(f"durable routes are {self.state}")

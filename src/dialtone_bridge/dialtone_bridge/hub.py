@@ -21,7 +21,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from dialtone_bridge.durable import CONSUMER, deliver_subject, stream_name
+from dialtone_bridge.durable_stream import CONSUMER, deliver_subject, stream_name
 from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
 from dialtone_core.aio import end_if_cancelled
 from dialtone_core.clock import NS_PER_S

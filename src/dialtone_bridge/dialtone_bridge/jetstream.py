@@ -19,6 +19,8 @@ from dialtone_core.errors import DialtoneError
 _TIMEOUT_S = 3.0
 #: JSStreamNameExistErr: there is one, with other settings.
 _EXISTS = 10058
+#: JSStreamNotFoundErr, JSConsumerNotFoundErr, JSNoMessageFoundErr.
+NO_STREAM, NO_CONSUMER, NO_MESSAGE = 10059, 10014, 10037
 
 
 class JetStreamError(DialtoneError):
@@ -41,6 +43,16 @@ async def ask(client: Client, verb: str, body: dict[str, Any] | None = None) -> 
         said = answer["error"]
         raise JetStreamError(verb, said.get("err_code", 0), said.get("description", "?"))
     return answer
+
+
+async def ask_or_none(client: Client, verb: str, missing: int) -> dict[str, Any] | None:
+    """Like ``ask``; ``None`` where the server has no such thing, by its number ``missing``."""
+    try:
+        return await ask(client, verb)
+    except JetStreamError as error:
+        if error.code != missing:
+            raise
+        return None
 
 
 async def ensure_stream(client: Client, config: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dialtone_bridge import services
 from dialtone_bridge.actions import ActionDesk
-from dialtone_bridge.durable import DurableSettings
+from dialtone_bridge.durable_stream import DurableSettings
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.requests import Forwarder, resolve
 from dialtone_bridge.ros_actions import RosActions

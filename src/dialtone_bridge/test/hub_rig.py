@@ -12,7 +12,7 @@ from bridge_rig import Child, Peer, Rig
 from std_msgs.msg import UInt32
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
-from dialtone_bridge.durable import stream_name
+from dialtone_bridge.durable_stream import stream_name
 from dialtone_bridge.hub import HubManager, HubSettings, Members, replace_users, write_config
 from dialtone_bridge.jetstream import JetStreamError, ask
 from dialtone_bridge.nats_server import find_binary

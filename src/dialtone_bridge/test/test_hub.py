@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 from typing import Any
 
+import pytest
 from bridge_rig import Peer, Rig, until
 from hub_rig import Counter, Hub, numbers, reach, start_robot, stored
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
-from dialtone_bridge.durable import CONSUMER, MAX_BYTES, stream_name
+from dialtone_bridge.durable_stream import CONSUMER, MAX_BYTES, stream_name
 from dialtone_bridge.jetstream import ask
+from dialtone_bridge.nats_server import ServerPorts
 from dialtone_bridge.verbs.fleet import presence
 from dialtone_core.aio import timeout
 from dialtone_core.natslink import connect
@@ -60,6 +63,53 @@ async def test_a_killed_robot_server_is_given_again_what_it_had_not_stored(
     await reach(client, rig.robot, 600)
     assert await numbers(client, rig.robot) == list(range(1, 601))
     await client.close()
+    await line.cut()
+
+
+async def test_a_robot_whose_store_was_wiped_goes_on_and_the_hub_misses_nothing(
+    rig: Rig, peer: Peer, hub: Hub
+) -> None:
+    line = CuttableLine(hub.leaf_port)
+    await line.up()
+    server, _ = start_robot(rig, hub, line)
+    counter = Counter(peer)
+    await rig.file()
+    await until(lambda: counter.publisher.get_subscription_count() > 0)
+    client = await connect(hub.url, "test", credentials=hub.admin)
+    await counter.count(200)
+    await reach(client, rig.robot, 200)
+    server.stop(signal.SIGKILL)
+    rig.children.remove(server)
+    shutil.rmtree(ServerPorts.path(rig.robot).parent / "jetstream")
+    rig.start_server("--hub", f"nats://127.0.0.1:{line.port}", "--hub-credentials", str(hub.key))
+    await counter.count(100)
+    await reach(client, rig.robot, 300)
+    assert await numbers(client, rig.robot) == list(range(1, 301))
+    await client.close()
+    await line.cut()
+
+
+@pytest.mark.parametrize("gone", ["CONSUMER.DELETE", "STREAM.DELETE"])
+async def test_a_hub_gets_all_though_somebody_deletes_what_it_reads(
+    rig: Rig, peer: Peer, hub: Hub, gone: str
+) -> None:
+    line = CuttableLine(hub.leaf_port)
+    await line.up()
+    start_robot(rig, hub, line)
+    counter = Counter(peer)
+    await rig.file()
+    await until(lambda: counter.publisher.get_subscription_count() > 0)
+    client = await connect(hub.url, "test", credentials=hub.admin)
+    robot = await connect(rig.nats_url, "robot")
+    await counter.count(100)
+    await reach(client, rig.robot, 100)
+    name = stream_name(rig.robot)
+    await ask(robot, f"{gone}.{name}" + (f".{CONSUMER}" if "CONSUMER" in gone else ""))
+    await counter.count(200)
+    await reach(client, rig.robot, 300)
+    assert await numbers(client, rig.robot) == list(range(1, 301))
+    for each in (client, robot):
+        await each.close()
     await line.cut()
 
 

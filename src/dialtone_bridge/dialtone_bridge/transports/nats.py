@@ -15,7 +15,8 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from dialtone_bridge.durable import DurableSender, DurableSettings
+from dialtone_bridge.durable import DurableSender
+from dialtone_bridge.durable_stream import DurableSettings
 from dialtone_bridge.nats_server import HOST, ServerPorts
 from dialtone_bridge.stats import Troubles
 from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
@@ -143,6 +144,7 @@ class NatsTransport:
             want(True)
             self._soon(self._status.hurry)
             return sink
+        self._durable.release(subject)
         outbox = self._out.outbox_of(topic.route.encoding)
         sink = NatsSink(topic, subject, outbox, want, self._forget)
         sink.keep_last(self._settings.robot)
@@ -234,6 +236,8 @@ class NatsTransport:
             return Health(False, f"no link: {self._why}", values)
         if self._troubles.recent(time.monotonic()):
             return Health(False, f"connected, but {self._troubles.last}", values)
+        if not self._durable.ok:
+            return Health(False, f"durable routes are {self._durable.state}", values)
         return Health(True, "connected", values)
 
     async def aclose(self) -> None:
