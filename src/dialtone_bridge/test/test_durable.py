@@ -21,6 +21,7 @@ from test_transport_contract import STRING, Feed
 
 from dialtone_bridge import durable as durable_module
 from dialtone_bridge import durable_stream, nats_server
+from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.durable import DurableSender
 from dialtone_bridge.durable_stream import CONSUMER, stream_name
 from dialtone_bridge.jetstream import ask
@@ -29,7 +30,9 @@ from dialtone_bridge.routes import RouteTable
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_core.aio import end_task
+from dialtone_core.natsaccess import NatsKeys
 from dialtone_core.natslink import connect
+from dialtone_core.paths import write_secret
 from dialtone_core.ports import is_free
 from dialtone_core.sample import Sample
 
@@ -198,6 +201,30 @@ async def test_a_route_that_is_durable_no_more_leaves_the_stream_and_what_is_sto
         assert await store.held() == [1, 2]
         await end_task(running)
         await later.aclose()
+
+
+async def test_commands_do_not_wait_behind_a_flood_of_what_is_stored(rig: Rig) -> None:
+    async with line(rig) as each:
+        thin = CuttableLine(rig.port, bytes_per_s=400_000)
+        await thin.up()
+        key = rig.folder / "robot.nk"
+        write_secret(key, NatsKeys.load(rig.robot).seeds["robot"])
+        settings = NatsSettings(rig.robot, f"nats://127.0.0.1:{thin.port}", str(key))
+        transport = NatsTransport(settings, each.inbox, each.log)
+        await transport.open()
+        running = asyncio.create_task(transport.run())
+        route = DURABLE.route("/counter", STRING)
+        sink = transport.attach(topic_of(route), lambda _: None)
+        sink.put([Sample("/counter", STRING, "cdr", bytes(100_000), n, n, n) for n in range(40)])
+        await until(lambda: transport._durable.waiting() > 10)
+        commands = transport._commands
+        assert commands is not None
+        for _ in range(5):
+            await asyncio.wait_for(commands.flush(), 1.0)
+        assert transport._durable.waiting() > 10
+        await end_task(running)
+        await transport.aclose()
+        await thin.cut()
 
 
 #: A small disk in a mount namespace of its own, and a server there that is started again.

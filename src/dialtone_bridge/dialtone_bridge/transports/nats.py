@@ -1,8 +1,8 @@
 """NATS: telemetry out raw with headers, commands in as JSON. The contract is docs/wire.md.
 
-Two connections, so that a command never waits behind a picture: one publishes telemetry, the
-other carries commands. While the server is away telemetry is dropped and counted, not buffered:
-nats-py would deliver the stale buffer after a reconnect.
+Three connections, so that a command never waits behind a picture: one publishes telemetry, one
+what durable routes store, one carries commands. While the server is away telemetry is dropped and
+counted, not buffered: nats-py would deliver the stale buffer after a reconnect.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class NatsTransport:
         self._durable = DurableSender(settings.robot, settings.durable, log)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._commands: Client | None = None
+        self._storing: Client | None = None
         self._link_up = False
         self._said: str | None = None
         self._troubles = Troubles()
@@ -112,6 +113,13 @@ class NatsTransport:
             on_trouble=self._on_trouble,
             credentials=settings.credentials,
         )
+        self._storing = await connect(
+            settings.url,
+            f"{settings.robot} durable",
+            pending_bytes=NO_REPLAY,
+            on_trouble=self._on_trouble,
+            credentials=settings.credentials,
+        )
         await self._commands.subscribe(
             wire.command_subject(settings.robot, ">"), cb=self._in.on_message
         )
@@ -122,8 +130,9 @@ class NatsTransport:
         async with TaskGroup() as group:
             group.create_task(self._in.run())
             group.create_task(self._watch.run())
+            if self._storing is not None:
+                group.create_task(self._durable.run(self._storing))
             if self._commands is not None:
-                group.create_task(self._durable.run(self._commands))
                 group.create_task(self._status.run(self._commands))
             await self._out.run()
 
@@ -243,10 +252,11 @@ class NatsTransport:
     async def aclose(self) -> None:
         telemetry, self._out.client = self._out.client, None
         commands, self._commands = self._commands, None
+        storing, self._storing = self._storing, None
         await self.calls.aclose()
         if commands is not None:
             await self._status.leave(commands)
-        for client in (commands, telemetry):
+        for client in (commands, telemetry, storing):
             if client is not None:
                 await client.close()
 
