@@ -187,6 +187,7 @@ class Outbox(Generic[T]):
                 self._lanes.remove(lane)
                 lane._closed = True
                 lane._weigh(-lane._bytes)
+                lane._items.clear()
                 if lane._queued:
                     self._ready[lane.priority].remove(lane)
                     lane._queued = False

@@ -80,7 +80,8 @@ class NatsSender:
         while True:
             await self.decoded.wait()
             found = self.decoded.drain(_DECODE_ITEMS, _DECODE_BYTES)
-            work = [(self.sinks[lane], sample) for lane, sample in found if lane in self.sinks]
+            sinks = [(self.sinks.get(lane), sample) for lane, sample in found]
+            work = [(sink, sample) for sink, sample in sinks if sink is not None]
             lasting = any(sink.topic.route.latched for sink, _ in work)
             if self._is_up() or lasting:
                 frames = await asyncio.to_thread(_encode_all, work)
@@ -127,7 +128,9 @@ class NatsSender:
             await self.client.publish(sink.last_subject.decode(), b"", headers=gone)
 
     def remove(self, sink: NatsSink) -> None:
-        """Close its lane; from any thread."""
+        """Close its lane; from any thread; idempotent."""
+        if sink.lane not in self.sinks:
+            return
         self._dropped_before += sink.lane.dropped + len(sink.lane)
         self.outbox_of(sink.topic.route.encoding).close_lane(sink.lane)
         self.sinks.pop(sink.lane, None)
