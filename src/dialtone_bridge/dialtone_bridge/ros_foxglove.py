@@ -87,9 +87,6 @@ class RosFoxglove(Carrier):
         if not self._params.read_only:
             self._foxglove.offer_services(self._callable, self._services.available())
 
-    async def address(self) -> str:
-        return self._foxglove.url
-
     def _on_clock(self, clock: Any) -> None:
         self._foxglove.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)
 

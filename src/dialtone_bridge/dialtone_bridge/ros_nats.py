@@ -24,7 +24,6 @@ class RosNats(Carrier):
         node, params, ros_services = context.node, context.params, context.services
         self._nats = NatsTransport(_settings(context), context.inbound, context.log)
         super().__init__(self._nats)
-        self._url = params.nats_url
         self._inbound = context.inbound
         self._calls = self._nats.calls
         self._writable = not params.read_only
@@ -66,7 +65,7 @@ class RosNats(Carrier):
     async def address(self) -> str:
         """Once there is a link to the server for the first time."""
         await self._nats.connected.wait()
-        return self._url
+        return await super().address()
 
 
 def create(context: RosContext) -> Carrier | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ class Params:
     names: list[str] = param(["a"], "names")
     source: Source = field(default_factory=Source)
     sources: dict[str, Source] = param({}, "table")
+    others: dict[str, dict[str, Any]] = param({}, "what others judge")
 
 
 def test_values_nest_and_an_integer_is_taken_for_a_number() -> None:
@@ -34,6 +36,13 @@ def test_values_nest_and_an_integer_is_taken_for_a_number() -> None:
     assert made == Params(
         rate_hz=15.0, source=Source(timeout_s=0.1), sources={"nats": Source(topic="t")}
     )
+
+
+def test_what_others_judge_is_passed_on_as_it_is_for_a_class_of_their_own() -> None:
+    made = build(Params, {"others": {"line": {"timeout_s": 0.2, "x": [1]}, "none": {}}})
+    assert made.others == {"line": {"timeout_s": 0.2, "x": [1]}, "none": {}}
+    with pytest.raises(ConfigError, match=r"others.line.timeout_s is 9.0. Fix: give 0.05 to 0.3"):
+        build(Source, {"timeout_s": 9}, prefix="others.line.")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +61,7 @@ def test_values_nest_and_an_integer_is_taken_for_a_number() -> None:
             {"sources": {"x": {"timeout_s": 9}}},
             "sources.x.timeout_s is 9.0. Fix: give 0.05 to 0.3",
         ),
+        ({"others": {"line": 3}}, "others.line is 3 (int). Fix: give a mapping"),
         ({"names": "a"}, "names is 'a' (str). Fix: give a list"),
         ({"names": [1]}, "names[0] is 1 (int). Fix: give a string"),
     ],

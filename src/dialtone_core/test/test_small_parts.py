@@ -87,6 +87,17 @@ def test_a_runtime_file_outlives_a_process_that_was_killed() -> None:
     assert not RobotFile("t_robot", ended.pid, "").is_running()
 
 
+def test_a_runtime_file_tells_where_each_transport_is() -> None:
+    urls = {"nats": "nats://127.0.0.1:1", "line": "tcp://127.0.0.1:2", "memory": ""}
+    made = RobotFile.at(urls, robot="t_robot", pid=10, namespace="/r")
+    made.write()
+    assert RobotFile.read("t_robot") == made
+    assert made.nats_url == "nats://127.0.0.1:1"
+    assert made.foxglove_url == ""
+    assert made.urls == {"nats": "nats://127.0.0.1:1", "line": "tcp://127.0.0.1:2"}
+    made.remove()
+
+
 def test_an_unwritable_state_folder_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:

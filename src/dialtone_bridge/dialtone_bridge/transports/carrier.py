@@ -76,8 +76,8 @@ class Carrier:
         await self.transport.run()
 
     async def address(self) -> str:
-        """Where clients reach it, for the runtime file, once they can; empty tells them nothing.
+        """Where clients reach it, once they can: the runtime file waits for this.
 
-        The runtime file waits for it.
+        That is the ``url`` of its health, where it has one.
         """
-        return ""
+        return str(self.transport.health().values.get("url", ""))

@@ -31,7 +31,7 @@ def transport_names() -> list[str]:
 def make_carriers(context: Context) -> list[Carrier]:
     """Those that the parameters name and do not switch off, none of them open.
 
-    Raises ``ConfigError`` for a name that nobody knows, wherever it stands.
+    Raises ``ConfigError`` for a name that nobody knows.
     """
     params = context.params
     _check_names(params)
@@ -53,9 +53,6 @@ def _check_names(params: BridgeParams) -> None:
         )
     for name in params.transport_options:
         _TRANSPORTS.check(name, "the transport of transport_options", "bridge")
-    for label, route in params.routes.items():
-        for index, name in enumerate(route.transports):
-            _TRANSPORTS.check(name, f"routes.{label}.transports[{index}]", "bridge")
 
 
 def _check(name: str, carrier: Carrier, options: Options) -> None:
