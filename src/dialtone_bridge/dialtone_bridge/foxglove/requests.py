@@ -141,10 +141,11 @@ class ClientRequests(Requests):
 
     def operate(self, session: Session, op: str, message: dict[str, Any], size: int) -> None:
         if op in ("getParameters", "setParameters"):
+            self._parameters.check(op, message)
             work = partial(self._ask, session, op, message)
             self._jobs.start(session.id, "parameters", _PARAMETERS, work, size)
         elif op in ("subscribeParameterUpdates", "unsubscribeParameterUpdates"):
-            self._parameters.follow(session, message["parameterNames"], op.startswith("sub"))
+            self._parameters.follow(session, message, op.startswith("sub"))
         elif op in ("subscribeConnectionGraph", "unsubscribeConnectionGraph"):
             wanted = op.startswith("sub")
             self._graph.follow(session, wanted)
@@ -159,10 +160,13 @@ class ClientRequests(Requests):
     async def _ask(self, session: Session, op: str, message: dict[str, Any]) -> None:
         try:
             values = await self._parameters.answer(session, op, message)
-        except (DialtoneError, WireError) as error:
+        except WireError as error:
             session.refuse(str(error))
-            if isinstance(error, WireError):
-                self.refused(error)
+            self.refused(error)
+            return
+        except Exception as error:  # of ROS or our own: the client is told that it failed
+            self._warn(f"{op} of {session.link.peer} failed: {error!r}")
+            session.refuse(f"{op} failed")
             return
         if op == "setParameters":
             self._parameters.tell(self.server.sessions, values, but=session)

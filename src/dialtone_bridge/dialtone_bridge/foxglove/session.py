@@ -38,7 +38,7 @@ _BURST = 512
 #: A notice of drops is taken back when none fell for so many seconds.
 _FORGIVE_S = 5
 #: What a client may list in one operation.
-_MAX_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 #: Refusals that a client is told at once, and one more every so many seconds; of these, lines in
 #: the log.
 _TOLD, _TELL_EVERY_S = 20, 0.2
@@ -120,6 +120,8 @@ class Session:
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
     publications: dict[int, Publication] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
+    follows_all: bool = False
+    """Of the parameters that change: those in ``parameters``, or all."""
     graph: Graph | None = None
     """What the client knows of the connection graph, while it follows it."""
 
@@ -259,8 +261,8 @@ class Session:
 
     def _each(self, entries: Any, work: Callable[[Any], None]) -> None:
         """Do ``work`` for each entry of a list; one that is wrong costs no other."""
-        if not isinstance(entries, list) or len(entries) > _MAX_ENTRIES:
-            raise WireError("bad_list", f"a list of at most {_MAX_ENTRIES} entries is wanted")
+        if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
+            raise WireError("bad_list", f"a list of at most {MAX_ENTRIES} entries is wanted")
         for entry in entries:
             self._guarded("entry", lambda entry=entry: work(entry))  # type: ignore[misc]
 
