@@ -8,6 +8,7 @@ from typing import Any
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt32
 
@@ -29,6 +30,8 @@ from dialtone_core.errors import ConfigError
 from dialtone_ros.qos import LATCHED
 from dialtone_ros.timers import steady_timer
 
+#: As rclcpp's ClockQoS: publishers of either reliability are heard, and only the newest counts.
+_CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -70,7 +73,7 @@ class RosFoxglove(Carrier):
             transport.offer_channel(description_channel(f"{space}/robot_description", self._urdf))
             transport.offer_channel(static_channel(f"{space}/tf_static/urdf", self._urdf))
         if self._sim_time:
-            node.create_subscription(Clock, "/clock", self._on_clock, 10)
+            node.create_subscription(Clock, "/clock", self._on_clock, _CLOCK)
         if self._params.client_count:
             publisher = node.create_publisher(UInt32, "bridge/client_count", LATCHED)
             told = [-1]

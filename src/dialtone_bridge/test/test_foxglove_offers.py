@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from bridge_rig import until
 from foxglove_rig import reply, serving
+from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
 
 from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.foxglove.assets import Assets
@@ -117,11 +119,37 @@ async def test_assets_come_from_packages_alone(tmp_path: Path) -> None:
             await client.fetch("package://rover/../secret.stl")
 
 
-async def test_simulated_time_is_broadcast() -> None:
+def odometry() -> bytes:
+    odom = Odometry(child_frame_id="base_link")
+    odom.header.frame_id = "odom"
+    odom.header.stamp.sec = 7
+    odom.pose.pose.position.x = 1.5
+    odom.pose.pose.orientation.z = 1.0
+    return bytes(serialize_message(odom))
+
+
+async def test_simulated_time_is_told_and_is_the_log_time_of_messages() -> None:
     async with serving(Extras(sim_time=True)) as line, open_client(line.url) as client:
         assert "time" in (await reply(client, "serverInfo"))["capabilities"]
+        line.exchange.found("/chatter", "std_msgs/msg/String", "string data\n")
+        line.exchange.found("/odom", "nav_msgs/msg/Odometry", "x")
+        await client.subscribe("/chatter")
+        await client.subscribe("/odom/transform")
+        await until(lambda: line.feed.open.keys() == {"/chatter", "/odom"})
+        line.feed.emit("/chatter", b"before any clock")
+        assert (await client.receive()).log_ns == 0
         line.transport.broadcast_time(1_000_000_007)
         await until(lambda: client.time_ns == 1_000_000_007)
+        line.feed.emit("/chatter", b"x")
+        assert (await client.receive()).log_ns == 1_000_000_007
+        line.feed.emit("/odom", odometry())
+        assert (await client.receive()).log_ns == 1_000_000_007
+    async with serving() as line, open_client(line.url) as client:
+        line.exchange.found("/chatter", "std_msgs/msg/String", "string data\n")
+        await client.subscribe("/chatter")
+        await until(lambda: line.feed.open)
+        line.feed.emit("/chatter", b"x")
+        assert (await client.receive()).log_ns == 2  # when the feed says that it came
 
 
 def test_fixed_joints_become_frames() -> None:
@@ -139,21 +167,13 @@ def test_fixed_joints_become_frames() -> None:
 
 
 async def test_odometry_leaves_as_a_frame_transform_too() -> None:
-    from nav_msgs.msg import Odometry
-    from rclpy.serialization import serialize_message
-
-    odom = Odometry(child_frame_id="base_link")
-    odom.header.frame_id = "odom"
-    odom.header.stamp.sec = 7
-    odom.pose.pose.position.x = 1.5
-    odom.pose.pose.orientation.z = 1.0
     async with serving() as line, open_client(line.url) as client:
         line.exchange.found("/odom", "nav_msgs/msg/Odometry", "x")
         channel = await client.wait_channel("/odom/transform")
         assert channel.schema_name == "foxglove.FrameTransform"
         await client.subscribe("/odom/transform")
         await until(lambda: "/odom" in line.feed.open)
-        line.feed.emit("/odom", bytes(serialize_message(odom)))
+        line.feed.emit("/odom", odometry())
         frame = json.loads((await client.receive()).payload)
         assert frame["timestamp"] == {"sec": 7, "nsec": 0}
         assert (frame["parent_frame_id"], frame["child_frame_id"]) == ("odom", "base_link")

@@ -201,17 +201,26 @@ async def test_a_read_only_bridge_in_simulated_time_looks_and_touches_nothing(
     heard = peer.listen(Twist, "cmd_vel")
     peer.node.declare_parameter("gain", 1.5)
     peer.node.create_service(SetBool, "teleop/arm", lambda _, response: response)
-    clock = peer.node.create_publisher(Clock, "/clock", 10)
+    clocks = [
+        peer.node.create_publisher(Clock, "/clock", QoSProfile(depth=1, reliability=each))
+        for each in (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE)
+    ]
+    chatter = peer.node.create_publisher(String, "chatter", 10)
     rig.start_bridge(use_sim_time=True, read_only=True, **OPEN)
     async with open_client((await rig.file()).foxglove_url) as client:
         # No clock runs yet, and the graph is followed all the same.
         await client.wait_channel("/clock")
         assert "time" in client.server_info["capabilities"]
-        await until(lambda: clock.get_subscription_count() > 0)
-        message = Clock()
-        message.clock.sec, message.clock.nanosec = 5, 7
-        clock.publish(message)
-        await until(lambda: client.time_ns == 5_000_000_007)
+        await client.subscribe("/chatter")
+        for number, clock in enumerate(clocks):
+            await until(lambda clock=clock: clock.get_subscription_count() > 0)
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = 5 + number, 7
+            clock.publish(message)
+            await until(lambda ns=message.clock.sec * 10**9 + 7: client.time_ns == ns)
+        await until(lambda: chatter.get_subscription_count() > 0)
+        chatter.publish(String(data="x"))
+        assert (await client.receive()).log_ns == 6_000_000_007
         channel = await client.advertise("/cmd_vel")
         await client.wait_status("/cmd_vel takes no messages")
         await client.publish(channel, {"linear": {"x": 1}})

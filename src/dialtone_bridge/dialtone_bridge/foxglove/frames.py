@@ -65,13 +65,15 @@ class FrameTransforms:
             on_wanted=on_wanted,
         )
 
-    def put(self, burst: Sequence[Sample]) -> None:
+    def put(self, burst: Sequence[Sample], log_ns: int | None = None) -> None:
+        """``log_ns``: where it is not the time of receipt."""
         if not self.channel.subscribers:
             return
         for sample in burst:
             with suppress(WireError):  # what is no odometry has no pose to show
                 made = transform_of_odometry(sample.payload)
-                self.channel.put([(orjson.dumps(made), sample.receive_ns)])
+                at_ns = sample.receive_ns if log_ns is None else log_ns
+                self.channel.put([(orjson.dumps(made), at_ns)])
 
 
 def transform_of_odometry(payload: bytes) -> dict[str, Any]:

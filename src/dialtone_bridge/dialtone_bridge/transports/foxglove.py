@@ -58,13 +58,30 @@ class FoxgloveSettings:
     max_clients: int = 64
 
 
+@dataclass
+class SimTime:
+    """The robot's simulated time as it was told last, ns; ``None`` where its time is real.
+
+    Clients then take it for the log time of each message: the one time source of the session.
+    """
+
+    now_ns: int | None = None
+
+    def messages(self, burst: Sequence[Sample]) -> list[Message]:
+        now_ns = self.now_ns
+        if now_ns is not None:
+            return [(each.payload, now_ns) for each in burst]
+        return [(each.payload, each.receive_ns) for each in burst]
+
+
 class FoxgloveSink:
     """One topic as a channel; odometry also as a frame transform."""
 
-    def __init__(self, topic: Topic, want: Want, server: Server) -> None:
+    def __init__(self, topic: Topic, want: Want, server: Server, time: SimTime) -> None:
         self.topic = topic
         self._want = want
         self._server = server
+        self._time = time
         route = topic.route
         self.channel = ServerChannel(
             topic.name,
@@ -74,7 +91,7 @@ class FoxgloveSink:
             priority=route.priority,
             latched=route.latched,
             on_wanted=self._wanted,
-            replay=lambda give: topic.replay(lambda burst: give(_messages(burst))),
+            replay=lambda give: topic.replay(lambda burst: give(time.messages(burst))),
         )
         self.frames: FrameTransforms | None = None
         if topic.type == ODOMETRY:
@@ -83,9 +100,9 @@ class FoxgloveSink:
         server.add(self.channel)
 
     def put(self, burst: Sequence[Sample]) -> None:
-        self.channel.put(_messages(burst))
+        self.channel.put(self._time.messages(burst))
         if self.frames is not None:
-            self.frames.put(burst)
+            self.frames.put(burst, self._time.now_ns)
 
     def stats(self) -> SinkStats:
         channel = self.channel
@@ -105,10 +122,6 @@ class FoxgloveSink:
         self._want(wanted)
 
 
-def _messages(burst: Sequence[Sample]) -> list[Message]:
-    return [(each.payload, each.receive_ns) for each in burst]
-
-
 class FoxgloveTransport:
     """See ``base.Transport``."""
 
@@ -120,6 +133,7 @@ class FoxgloveTransport:
         self._settings = settings
         self._log = log
         self._extras = extras or Extras()
+        self._time = SimTime(0 if self._extras.sim_time else None)
         self._requests = ClientRequests(
             settings.namespace, settings.read_only, inbound, log, self._extras
         )
@@ -173,7 +187,7 @@ class FoxgloveTransport:
         stand_in = self._offered.pop(topic.name, None)
         if stand_in is not None:  # the graph has it itself now
             self._server.remove(stand_in)
-        sink = FoxgloveSink(topic, want, self._server)
+        sink = FoxgloveSink(topic, want, self._server, self._time)
         self._sinks[topic.name] = sink
         return sink
 
@@ -184,7 +198,8 @@ class FoxgloveTransport:
             self._server.add(channel)
 
     def broadcast_time(self, now_ns: int) -> None:
-        """Tell the robot's simulated time; from any thread."""
+        """Tell the robot's simulated time; messages bear it from now on. From any thread."""
+        self._time.now_ns = now_ns
         self._requests.broadcast_time(now_ns)
 
     def tell_parameters(self, values: Sequence[dict[str, object]]) -> None:
