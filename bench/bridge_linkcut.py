@@ -31,7 +31,8 @@ from nats.aio.client import Client
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.durable_stream import stream_name
-from dialtone_bridge.hub import HubManager, HubSettings, Members, write_config
+from dialtone_bridge.hub import HubSettings, Members, write_config
+from dialtone_bridge.hub_manager import HubManager
 from dialtone_bridge.jetstream import JetStreamError, ask
 from dialtone_bridge.nats_server import find_binary
 from dialtone_core.aio import end_task

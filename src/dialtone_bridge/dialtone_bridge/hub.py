@@ -1,41 +1,29 @@
 """A hub: the NATS server that robots join as leaf nodes, and what it keeps of them.
 
 ``members.json`` in the hub's folder holds names, roles and *public* keys; each member's seed goes
-to the member and is not kept. The manager beside the server creates, for each robot that announces
-itself, the stream that sources its durable routes, and keeps the presence bucket.
+to the member and is not kept. What runs beside the server is in ``hub_manager``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nats.errors
-import orjson
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-
 from dialtone_bridge.durable_stream import CONSUMER, deliver_subject, stream_name
-from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
-from dialtone_core.aio import end_if_cancelled
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.natsaccess import PRESENCE, Permissions, inbox, new_seed, public_key, reads
-from dialtone_core.natslink import connect
 from dialtone_core.paths import make_state_dir, write_secret
 
 ROLES = ("robot", "viewer", "operator", "admin")
 #: The member that keeps presence and streams.
 MANAGER = "manager"
-#: A robot that says nothing for this long is gone.
-PRESENCE_TTL_S = 15.0
 
 _USERS = "authorization {\n  users: "
 _CONFIG = """\
@@ -108,7 +96,7 @@ class HubSettings:
     origins: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
-    stream_max_bytes: int = 8 << 30
+    stream_max_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,59 +234,6 @@ def own_tls(certificate: str) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False
     return context
-
-
-class HubManager:
-    """Keeps presence, and a stream for each robot that has durable routes."""
-
-    def __init__(self, settings: HubSettings, url: str, say: Callable[[str], None]) -> None:
-        self._settings = settings
-        self._url = url
-        self._say = say
-        self._streams: set[str] = set()
-
-    async def run(self, seed_file: Path) -> None:
-        """Until cancelled."""
-        tls = own_tls(self._settings.tls_cert) if self._settings.tls_cert else None
-        client = await connect(self._url, "hub manager", credentials=str(seed_file), tls=tls)
-
-        async def seen(message: Msg) -> None:
-            await self._seen(client, message)
-
-        try:
-            await client.subscribe("dt.*.evt.presence", cb=seen)
-            made = False
-            while True:
-                made = made or await self._make_bucket(client)
-                end_if_cancelled()
-                await asyncio.sleep(1 if not made else 3600)
-        finally:
-            await client.close()
-
-    async def _make_bucket(self, client: Client) -> bool:
-        try:
-            await ensure_stream(client, bucket(PRESENCE, ttl_s=PRESENCE_TTL_S, storage="memory"))
-        except JetStreamError as error:
-            self._say(f"waiting for JetStream: {error}")
-            return False
-        return True
-
-    async def _seen(self, client: Client, message: Msg) -> None:
-        robot = message.subject.split(".")[1]
-        try:
-            said = orjson.loads(message.data)
-            await client.publish(f"$KV.{PRESENCE}.{robot}", message.data)
-            if message.reply == f"dt.{robot}.sync.pong":  # with our rights, so nowhere else
-                await client.publish(message.reply, orjson.dumps({"ping": said.get("ping")}))
-            if said.get("durable") and robot not in self._streams:
-                await ensure_stream(client, self._stream(check_robot_name(robot)))
-                self._streams.add(robot)
-                self._say(f"{robot}: fetching its durable routes")
-        except (orjson.JSONDecodeError, AttributeError, DialtoneError, nats.errors.Error) as error:
-            self._say(f"{robot}: {error}")
-
-    def _stream(self, robot: str) -> dict[str, Any]:
-        return hub_stream(robot, self._settings.stream_max_bytes)
 
 
 def hub_stream(robot: str, max_bytes: int) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import nats
-from bridge_rig import Child, Peer, Rig
+from bridge_rig import Child, Peer, Rig, until
 from std_msgs.msg import UInt32
 
 from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.durable_stream import stream_name
-from dialtone_bridge.hub import HubManager, HubSettings, Members, replace_users, write_config
+from dialtone_bridge.hub import HubSettings, Members, replace_users, write_config
+from dialtone_bridge.hub_manager import HubManager
 from dialtone_bridge.jetstream import JetStreamError, ask
 from dialtone_bridge.nats_server import find_binary
 from dialtone_core.ports import free_ports
@@ -47,11 +48,14 @@ class Hub:
         self.server = Child(log, str(find_binary()), "--config", str(self.config))
         self._rig.children.append(self.server)
 
-    def let_in(self, name: str, role: str, key: Path) -> None:
+    async def let_in(self, name: str, role: str, key: Path) -> None:
         """One more member, of a hub that runs."""
+        said = "Reloaded server configuration"
+        before = self.server.text().count(said)
         self.members = Members.load(self.settings.name).add(name, role, key)
         replace_users(self.config, self.members)
         self.server.process.send_signal(signal.SIGHUP)
+        await until(lambda: self.server.text().count(said) > before)
 
     def kill(self) -> None:
         """As a power cut would."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import nats
 import nats.errors
@@ -16,6 +18,8 @@ from bridge_rig import Rig, until
 from hub_rig import Hub
 from test_nats_security import Guest
 
+from dialtone_bridge.hub_manager import HubManager
+from dialtone_bridge.verbs.fleet import presence
 from dialtone_core.aio import timeout
 from dialtone_core.natsauth import Login
 from dialtone_core.natslink import connect, serve
@@ -164,7 +168,7 @@ async def test_each_member_may_do_what_the_table_says(rig: Rig, hub: Hub, ear: n
     guests = []
     for role in ("viewer", "operator"):
         key = rig.folder / f"{role}.nk"
-        hub.let_in(role, role, key)
+        await hub.let_in(role, role, key)
         guests.append(await Guest().open(hub.url, nkeys_seed=str(key)))
     wrong = []
     for row, answers in _TABLE.items():
@@ -180,7 +184,7 @@ async def test_each_member_may_do_what_the_table_says(rig: Rig, hub: Hub, ear: n
 
 async def test_a_viewers_own_client_hears_its_answers(rig: Rig, hub: Hub, ear: nats.NATS) -> None:
     key = rig.folder / "eve.nk"
-    hub.let_in("eve", "viewer", key)
+    await hub.let_in("eve", "viewer", key)
     eve = await connect(hub.url, "eve", credentials=str(key))
     await serve(ear, "r", "bridge", "0.1.0", {"routes": _nothing})
     await ear.flush()
@@ -201,16 +205,103 @@ async def test_the_manager_answers_a_presence_nowhere_but_at_its_robot(
     await ear.flush(timeout=10)
     said = orjson.dumps({"robot": rig.robot, "ping": 7}).decode()
 
-    def presence(reply: str) -> bytes:
+    def asking(reply: str) -> bytes:
         return f"LMSG dt.{rig.robot}.evt.presence {reply} {len(said)}\r\n{said}".encode()
 
     async with rude_leaf(hub) as leaf, timeout(_PATIENCE_S):
         while not pongs.pending_msgs:  # the manager may still be on its way
-            await leaf.say(
-                presence("dt.victim.cmd.cmd_vel"), presence(f"dt.{rig.robot}.sync.pong")
-            )
+            await leaf.say(asking("dt.victim.cmd.cmd_vel"), asking(f"dt.{rig.robot}.sync.pong"))
             await asyncio.sleep(0.1)
     assert heard.pending_msgs == 0
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that takes a robot for gone after 1 s."""
+    monkeypatch.setattr("dialtone_bridge.hub_manager.PRESENCE_TTL_S", 1.0)
+
+
+def _presence(robot: str, **said: object) -> bytes:
+    body = orjson.dumps({"robot": robot, **said})
+    return b"LMSG dt.%b.evt.presence %d\r\n%b" % (robot.encode(), len(body), body)
+
+
+Listed = list[dict[str, Any]]
+
+
+async def _listed(hub: Hub, good: Callable[[Listed], object]) -> Listed:
+    """What ``dialtone fleet ls`` has once it is ``good``."""
+    async with timeout(_PATIENCE_S):
+        while True:
+            found = await presence(hub.url, hub.admin)
+            if good(found):
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def _heard(hub: Hub, leaf: RudeLeaf, *words: bytes) -> Listed:
+    """As ``_listed``, once the manager, perhaps on its way still, has heard ``words``."""
+    async with timeout(_PATIENCE_S):
+        while True:
+            await leaf.say(*words)
+            if found := await presence(hub.url, hub.admin):
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def test_a_presence_that_is_none_is_said_once_and_hides_nobody(
+    rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    lie = b'{"version": "1"}'
+    bad = b"LMSG dt.%b.evt.presence %d\r\n%b" % (rig.robot.encode(), len(lie), lie)
+    async with rude_leaf(hub) as leaf:
+        (found,) = await _heard(hub, leaf, bad, bad, _presence(rig.robot, version="1"))
+        assert (found["robot"], found["version"]) == (rig.robot, "1")
+        assert 0 <= found["age_s"] < 5
+        await ear.publish(f"$KV.dt_presence.{rig.robot}", lie)  # whoever else fills the bucket
+        await ear.flush()
+        (found,) = await presence(hub.url, hub.admin)
+        assert str(found["refused"]).startswith("wrong_robot")
+    assert any(each.startswith(f"{rig.robot} presence: refused: wrong_robot") for each in hub.said)
+
+
+async def test_two_robots_of_one_name_are_named_to_everybody(
+    rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    one, two = (_presence(rig.robot, instance=each) for each in "ab")
+    async with rude_leaf(hub) as leaf:
+        await _heard(hub, leaf, one, two)
+        await leaf.say(one, two)
+        await _listed(hub, lambda found: found[0].get("clash"))
+    assert len([each for each in hub.said if "two robots go by this name" in each]) == 1
+
+
+async def test_a_robot_that_falls_silent_is_said_to_be_offline(
+    quick: None, rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    heard = await ear.subscribe(f"dt.{rig.robot}.evt.offline")
+    await ear.flush(timeout=10)
+    async with rude_leaf(hub) as leaf:
+        await _heard(hub, leaf, _presence(rig.robot))
+    said = orjson.loads((await heard.next_msg(timeout=_PATIENCE_S)).data)
+    assert said["by"] == "hub"
+    await _listed(hub, lambda found: not found)
+
+
+async def test_a_stream_that_finds_no_room_is_said_once_and_made_when_there_is(
+    rig: Rig, hub: Hub, ear: nats.NATS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dialtone_bridge.hub_manager._AGAIN_S", 0.0)
+    huge = dataclasses.replace(hub.settings, stream_max_bytes=1 << 60)
+    manager = HubManager(huge, hub.url, hub.said.append)
+    for _ in range(2):
+        await manager._make_stream(ear, rig.robot)
+    (line,) = [each for each in hub.said if "stream" in each]
+    assert "insufficient" in line
+    assert "--stream-max-bytes below" in line
+    manager._settings = hub.settings
+    await manager._make_stream(ear, rig.robot)
+    assert hub.said[-1] == f"{rig.robot} stream: fetching its durable routes"
 
 
 async def test_a_robots_key_opens_no_door_but_that_of_robots(hub: Hub, ear: nats.NATS) -> None:

@@ -269,6 +269,21 @@ async def test_what_its_server_denies_the_robot_is_said_and_it_is_not_well(
     await transport.aclose()
 
 
+async def test_a_robot_that_hears_another_of_its_name_says_so_and_is_not_well(rig: Rig) -> None:
+    rig.start_server()
+    await until(lambda: not is_free(rig.port))
+    both = [NatsTransport(NatsSettings(rig.robot, rig.nats_url), Inbox(), Said()) for _ in "ab"]
+    for each in both:
+        await each.open()
+    running = [asyncio.create_task(each.run()) for each in both]
+    await until(lambda: all("name_clash" in each.health().message for each in both))
+    assert not both[0].health().ok
+    for task in running:
+        await end_task(task)
+    for each in both:
+        await each.aclose()
+
+
 def test_a_hub_is_named_by_url_and_its_secret_stands_in_the_config_only(tmp_path: Path) -> None:
     login = tmp_path / "hub"
     login.write_text("user=rover\npassword=a/b\n")

@@ -77,7 +77,7 @@ class NatsTransport:
             self._on_interest,
         )
         self.calls = NatsCalls(settings.robot, settings.namespace)
-        self._status = Status(settings.robot, self._describe, self._on_buckets)
+        self._status = Status(settings.robot, self._describe, self._on_buckets, self._on_trouble)
         self.connected = asyncio.Event()
         self.refusals = self._in.refusals
         self._figures: dict[str, Callable[[], Mapping[str, int]]] = {}

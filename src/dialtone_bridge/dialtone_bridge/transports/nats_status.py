@@ -8,6 +8,7 @@ measured beside that to our own server.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,8 +19,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from dialtone_bridge.jetstream import JetStreamError, bucket, ensure_stream
+from dialtone_bridge.presence import Roll, read_presence
 from dialtone_core import __version__, wire
 from dialtone_core.aio import end_if_cancelled, timeout
+from dialtone_core.errors import WireError
 from dialtone_core.natsaccess import PRESENCE, last_bucket
 
 PERIOD_S = 5.0
@@ -34,7 +37,8 @@ _LAST_BYTES = 32 * 1024 * 1024
 class Status:
     """``describe`` gives what is known beside the name: routes, capabilities.
 
-    ``on_buckets`` runs whenever it is known anew whether the server has the buckets.
+    ``on_buckets`` runs whenever it is known anew whether the server has the buckets, ``trouble``
+    whenever another robot is heard that goes by our name.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Status:
         robot: str,
         describe: Callable[[], dict[str, Any]],
         on_buckets: Callable[[bool], Awaitable[None]],
+        trouble: Callable[[str], None],
     ) -> None:
         self.rtt_ms: float | None = None
         self.hub_rtt_ms: float | None = None
@@ -49,6 +54,9 @@ class Status:
         self._robot = robot
         self._describe = describe
         self._on_buckets = on_buckets
+        self._trouble = trouble
+        self._instance = secrets.token_hex(6)
+        self._roll = Roll(TTL_S)
         self._pong = f"dt.{robot}.sync.pong"
         self._asked: dict[int, float] = {}
         self._last_hub_s = 0.0
@@ -68,6 +76,7 @@ class Status:
     async def run(self, client: Client) -> None:
         """Until cancelled."""
         await client.subscribe(self._pong, cb=self._on_pong)
+        await client.subscribe(f"dt.{self._robot}.evt.presence", cb=self._on_presence)
         fresh = True
         while True:
             end_if_cancelled()
@@ -132,17 +141,36 @@ class Status:
 
     async def _on_pong(self, message: Msg) -> None:
         try:
-            number = orjson.loads(message.data)["ping"]
+            said = orjson.loads(message.data)
+            number = said["ping"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return
+        if said.get("clash") is True:
+            self._clash("the hub")
         asked_s = self._asked.pop(number, None) if isinstance(number, int) else None
         if asked_s is not None:
             self._last_hub_s = time.monotonic()
             self.hub_rtt_ms = round(1000 * (self._last_hub_s - asked_s), 3)
 
+    async def _on_presence(self, message: Msg) -> None:
+        """Our own words come back, and those of whoever goes by our name on the same server."""
+        try:
+            instance = read_presence(self._robot, message.data).get("instance", "")
+        except WireError:
+            return
+        if self._roll.seen(self._robot, instance, time.monotonic()):
+            self._clash("our server")
+
+    def _clash(self, where: str) -> None:
+        self._trouble(
+            f"name_clash: another robot at {where} is named {self._robot}, and we take each "
+            "other's commands. Fix: give one of the two another name"
+        )
+
     def _body(self) -> dict[str, Any]:
         return {
             "robot": self._robot,
+            "instance": self._instance,
             "version": __version__,
             "stamp_ns": time.time_ns(),
             "rtt_ms": self.rtt_ms,

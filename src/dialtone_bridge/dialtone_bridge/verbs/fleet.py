@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime, timezone
 from typing import Any
 
 import typer
@@ -35,22 +36,32 @@ def ls(
     table = Table("robot", "version", box=None, header_style="bold", pad_edge=False)
     for name in ("seen", "link", "topics"):
         table.add_column(name, justify="right")
+    table.add_column("")
     for each in robots:
-        rtt = each.get("hub_rtt_ms") or each.get("rtt_ms")
-        table.add_row(
-            each["robot"],
-            str(each.get("version", "?")),
-            f"{max(0.0, (time.time_ns() - each.get('stamp_ns', 0)) / 1e9):.0f} s ago",
-            "-" if rtt is None else f"{rtt:.1f} ms",
-            str(len(each.get("routes", {}))),
-        )
+        table.add_row(*_row(each))
     console.print(table if robots else "no robot is up")
 
 
-async def presence(url: str, credentials: str = "") -> list[dict[str, Any]]:
-    """What the presence bucket of the server at ``url`` holds, by robot."""
-    import orjson
+def _row(robot: dict[str, Any]) -> tuple[str, ...]:
+    seen = f"{robot['age_s']:.0f} s ago"
+    if "refused" in robot:
+        return robot["robot"], "?", seen, "-", "-", f"its presence is refused: {robot['refused']}"
+    rtt = robot.get("hub_rtt_ms") or robot.get("rtt_ms")
+    return (
+        robot["robot"],
+        robot.get("version", "?"),
+        seen,
+        "-" if rtt is None else f"{rtt:.1f} ms",
+        str(len(robot.get("routes", {}))),
+        "clash: two robots go by this name" if robot.get("clash") is True else "",
+    )
 
+
+async def presence(url: str, credentials: str = "") -> list[dict[str, Any]]:
+    """What the presence bucket of the server at ``url`` holds, by robot.
+
+    ``age_s`` is by the server's clock. An entry that is none has ``refused``, the reason.
+    """
     from dialtone_bridge.jetstream import JetStreamError, ask
     from dialtone_core.natsaccess import PRESENCE
     from dialtone_core.natslink import connect
@@ -71,10 +82,35 @@ async def presence(url: str, credentials: str = "") -> list[dict[str, Any]]:
                 return []
             raise
         found = []
+        asked_s = time.monotonic()
+        now_s = server_time_s(info.get("ts", ""))
         for subject in sorted(info["state"].get("subjects", {})):
             reply = await client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout=3)
             if reply.data:
-                found.append(orjson.loads(reply.data))
+                robot = subject.rpartition(".")[2]
+                stored_s = server_time_s((reply.headers or {}).get("Nats-Time-Stamp", ""))
+                age_s = max(0.0, now_s + time.monotonic() - asked_s - stored_s)
+                found.append({**_entry(robot, reply.data), "age_s": round(age_s, 3)})
     finally:
         await client.close()
     return found
+
+
+def _entry(robot: str, data: bytes) -> dict[str, Any]:
+    from dialtone_bridge.presence import read_presence
+    from dialtone_core.errors import WireError
+
+    try:
+        return read_presence(robot, data)
+    except WireError as error:
+        return {"robot": robot, "refused": str(error)}
+
+
+def server_time_s(text: str) -> float:
+    """Seconds since the epoch of ``2026-01-02T03:04:05.123456789Z``, which has 0 to 9 decimals."""
+    whole, _, rest = text.rstrip("Z").partition(".")
+    try:
+        at = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+        return at.timestamp() + float(f"0.{rest or 0}")
+    except ValueError:
+        return 0.0

@@ -33,15 +33,27 @@ def run(
     origin: list[str] = _ORIGINS,
     tls_cert: str = typer.Option("", help="PEM file of this server; wanted off loopback."),
     tls_key: str = typer.Option("", help="PEM file of its key."),
+    stream_max_bytes: int = typer.Option(
+        1 << 30, min=1 << 20, help="Room that is set aside for each robot's durable routes."
+    ),
 ) -> None:
     """Run a hub until Ctrl-C."""
-    from dialtone_bridge.hub import HubManager, HubSettings, Members, write_config
+    from dialtone_bridge.hub import HubSettings, Members, write_config
+    from dialtone_bridge.hub_manager import HubManager
     from dialtone_bridge.nats_server import find_binary
     from dialtone_core.ports import is_free
     from dialtone_core.process import die_with_parent
 
     settings = HubSettings(
-        name, host, port, leaf_port, websocket_port, tuple(origin), tls_cert, tls_key
+        name,
+        host,
+        port,
+        leaf_port,
+        websocket_port,
+        tuple(origin),
+        tls_cert,
+        tls_key,
+        stream_max_bytes,
     )
     if host not in ("127.0.0.1", "localhost", "::1") and not tls_cert:
         console.print("Without --tls-cert and --tls-key others on the way can read and change "
