@@ -10,46 +10,57 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from bridge_rig import Child, Rig, until
-from nats.js.api import DeliverPolicy
 
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
+from dialtone_core.aio import timeout
 from dialtone_core.natsaccess import last_bucket
 from dialtone_core.natslink import connect
+from dialtone_core.paths import state_dir
 
 STRING = "std_msgs/msg/String"
 
 
 class Client:
-    """Does what docs/wire.md tells those who come late: subscribe, then follow the bucket, and
-    take what comes both ways once."""
+    """An operator. Does what docs/wire.md tells those who come late: subscribe, then read the
+    bucket, once more where it had nothing, and take what comes both ways once."""
 
     def __init__(self, client: Any, robot: str) -> None:
         self._client = client
         self._robot = robot
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
-        self._subscriptions: dict[str, list[Any]] = {}
+        self._subscriptions: dict[str, Any] = {}
         self._seen: set[tuple[str, str]] = set()
 
     async def subscribe(self, path: str) -> None:
         topic = path.replace("/", ".")
-        live = await self._client.subscribe(f"dt.{self._robot}.tlm.{topic}", cb=self._inbox.put)
+        subject = f"dt.{self._robot}.tlm.{topic}"
+        self._subscriptions[path] = await self._client.subscribe(subject, cb=self._inbox.put)
         await self._client.flush()
-        kept = await self._client.jetstream().subscribe(
-            f"$KV.{last_bucket(self._robot)}.{topic}",
-            cb=self._inbox.put,
-            ordered_consumer=True,
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-        )
-        self._subscriptions[path] = [live, kept]
+        await self._read_bucket(topic)
+
+    async def _read_bucket(self, topic: str) -> None:
+        bucket = last_bucket(self._robot)
+        asked = f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{topic}"
+        got = await self._client.request(asked, timeout=5)
+        if "Status" not in got.headers:  # 404: nothing is kept
+            await self._inbox.put(got)
 
     async def unsubscribe(self, path: str) -> None:
-        for each in self._subscriptions.pop(path):
-            await each.unsubscribe()
+        await self._subscriptions.pop(path).unsubscribe()
         await self._client.flush()
 
     async def receive(self) -> bytes:
+        async with timeout(5):
+            return await self._next()
+
+    async def _next(self) -> bytes:
         while True:
-            message = await asyncio.wait_for(self._inbox.get(), 5)
+            try:
+                message = await asyncio.wait_for(self._inbox.get(), 0.2)
+            except asyncio.TimeoutError:
+                for path in self._subscriptions:
+                    await self._read_bucket(path.replace("/", "."))
+                continue
             which = (message.headers["Dt-Stamp-Ns"], message.headers["Dt-Seq"])
             if which not in self._seen:
                 self._seen.add(which)
@@ -96,7 +107,8 @@ class FarEnd:
 
     @asynccontextmanager
     async def client(self, transport: NatsTransport) -> AsyncIterator[Client]:
-        client = await connect(self._rig.nats_url, "far end")
+        key = state_dir() / "nats" / self._rig.robot / "operator.nk"
+        client = await connect(self._rig.nats_url, "far end", credentials=str(key))
         yield Client(client, self._rig.robot)
         await client.close()
 
