@@ -14,6 +14,7 @@ from std_msgs.msg import UInt32
 
 from dialtone_bridge.exchange import Exchange
 from dialtone_bridge.foxglove.assets import Assets
+from dialtone_bridge.foxglove.channel import ServerChannel
 from dialtone_bridge.foxglove.entrance import Address
 from dialtone_bridge.foxglove.extras import Extras
 from dialtone_bridge.foxglove.frames import description_channel, static_channel
@@ -59,7 +60,7 @@ class RosFoxglove(Carrier):
             bool(node.get_parameter("use_sim_time").value),
         )
         self._sim_time = extras.sim_time
-        self._urdf = _read_description(params.robot_description)
+        self._described = _describe(params.robot_description, context.namespace)
         settings = _settings(params, context.namespace)
         self._foxglove = FoxgloveTransport(settings, context.inbound, context.log, extras)
         super().__init__(self._foxglove)
@@ -68,10 +69,8 @@ class RosFoxglove(Carrier):
         """Follow parameters, time and clients."""
         node, transport = self._node, self._foxglove
         self._parameters.watch(transport.tell_parameters)
-        if self._urdf:
-            space = node.get_namespace().rstrip("/")
-            transport.offer_channel(description_channel(f"{space}/robot_description", self._urdf))
-            transport.offer_channel(static_channel(f"{space}/tf_static/urdf", self._urdf))
+        for channel in self._described:
+            transport.offer_channel(channel)
         if self._sim_time:
             node.create_subscription(Clock, "/clock", self._on_clock, _CLOCK)
         if self._params.client_count:
@@ -148,18 +147,25 @@ def _share(package: str) -> Path:
         raise LookupError(package) from error
 
 
-def _read_description(where: str) -> str:
-    """The URDF at a path or ``package://`` URI; raises ``ConfigError`` where there is none."""
+def _describe(where: str, namespace: str) -> list[ServerChannel]:
+    """Channels with the URDF at a path or ``package://`` URI, and with its fixed joints. Raises
+    ``ConfigError`` where there is none: who names a file wants to see it."""
     if not where:
-        return ""
+        return []
+    space = namespace.rstrip("/")
     try:
         if where.startswith("package://"):
             package, _, inner = where[len("package://") :].partition("/")
             path = _share(package) / inner
         else:
             path = Path(os.path.expanduser(where))
-        return path.read_text(encoding="utf-8")
-    except (LookupError, OSError) as error:
+        urdf = path.read_text(encoding="utf-8")
+        return [
+            description_channel(f"{space}/robot_description", urdf),
+            static_channel(f"{space}/tf_static/urdf", urdf),
+        ]
+    except (LookupError, OSError, ValueError) as error:
         raise ConfigError(
-            f"robot_description {where} cannot be read ({error})", fix="correct the path"
+            f"robot_description {where} cannot be shown ({error})",
+            fix="correct the path or the file",
         ) from error

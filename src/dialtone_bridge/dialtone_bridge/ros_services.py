@@ -53,6 +53,7 @@ class RosServices:
         self._unready: list[Callable[[], None]] = []
         self._timer: Timer | None = None
         self._sweeper: Timer | None = None
+        self._warned: set[str] = set()
 
     def allows(self, name: str) -> bool:
         """Whether clients may call, and know of, the service ``name``, a full ROS name."""
@@ -68,7 +69,10 @@ class RosServices:
                 continue
             try:
                 request, response = service_definitions(types[0])
-            except LookupError:
+            except (LookupError, ValueError) as error:  # a native DDS name is none of ROS
+                if name not in self._warned:
+                    self._warned.add(name)
+                    self._node.get_logger().warning(f"service {name} is not offered: {error}")
                 continue
             path = topic_path(name, self._node.get_namespace())
             found.append(ServiceInfo(name, path, types[0], request, response))

@@ -18,7 +18,7 @@ from dialtone_bridge.ros_subscription import RosSubscription, profile
 from dialtone_bridge.transports.base import Topic
 from dialtone_ros.drain import OnBurst
 from dialtone_ros.timers import OneShot, steady_timer
-from dialtone_ros.types import message_class, message_definition
+from dialtone_ros.types import any_definition, message_class
 
 #: A robot's nodes start together: look often while they do, seldom later (each look costs CPU).
 _EAGER_S, _EAGER_PERIOD_S = 8.0, 0.1
@@ -141,7 +141,7 @@ class RosSource:
             return
         type_name = types[0] if len(types) == 1 else self._choose(exchange, name)
         message_class(type_name)
-        definition = message_definition(type_name)
+        definition = any_definition(type_name)
         self._seen[name] = now_s
         before, offers = self._publishers.get(name, (0, []))
         if count != before or closely:

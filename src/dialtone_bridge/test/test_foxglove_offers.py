@@ -18,6 +18,7 @@ from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.foxglove.assets import Assets
 from dialtone_bridge.foxglove.extras import Extras, Graph, graph_update
 from dialtone_bridge.foxglove.frames import fixed_joints, quaternion
+from dialtone_bridge.params import BridgeParams
 from dialtone_core.errors import DialtoneError, WireError
 
 
@@ -69,6 +70,24 @@ async def test_read_only_sets_no_parameter() -> None:
         assert knobs.values["/a.x"] == 1
 
 
+@pytest.mark.parametrize(("read_only", "there"), [(False, True), (True, False)])
+async def test_a_read_only_server_offers_neither_publishing_nor_services(
+    read_only: bool, there: bool
+) -> None:
+    async with serving(read_only=read_only) as line, open_client(line.url) as client:
+        found = (await reply(client, "serverInfo"))["capabilities"]
+        assert ({"clientPublish", "services"} <= set(found)) is there
+
+
+async def test_a_topic_described_in_idl_says_so() -> None:
+    async with serving() as line, open_client(line.url) as client:
+        idl = f"{'=' * 80}\nIDL: a_msgs/msg/B\nmodule a_msgs {{}};\n"
+        line.exchange.found("/idl", "a_msgs/msg/B", idl)
+        line.exchange.found("/msg", "std_msgs/msg/String", "string data\n")
+        assert (await client.wait_channel("/idl")).schema_encoding == "ros2idl"
+        assert (await client.wait_channel("/msg")).schema_encoding == "ros2msg"
+
+
 async def test_the_graph_is_told_whole_then_by_its_changes() -> None:
     graphs = [Graph({"/odom": ["/teleop"]}, {"/odom": ["/bridge"]}, {"/arm": ["/teleop"]})]
 
@@ -99,11 +118,21 @@ async def test_assets_come_from_packages_alone(tmp_path: Path) -> None:
             raise LookupError(package)
         return share
 
-    assets = Assets([r"package://.+\.stl"], find)
+    (share / "meshes" / "front left+1.STL").write_bytes(b"wheel")
+    assets = Assets(BridgeParams().allow_assets, find)
+    for name in ("front left+1.STL", "front%20left+1.STL", "front%20left%2b1.STL"):
+        assert assets.read(f"package://rover/meshes/{name}") == b"wheel"
     assert assets.read("package://rover/meshes/body.stl") == b"solid"
     for bad in (
         "package://rover/../secret.stl",
         "package://rover/meshes/%2e%2e/%2e%2e/secret.stl",
+        "package://rover/meshes/..%2F../secret.stl",
+        "package://rover%2f..%2f/secret.stl",
+        "package://rover/meshes/%252e%252e/%252e%252e/secret.stl",
+        "package://rover/meshes\\..\\..\\secret.stl",
+        "package://%2e%2e/secret.stl",
+        "package://./secret.stl",
+        "package:///secret.stl",
         "package://rover//etc/x.stl",
         "package://rover/meshes/none.stl",
         "package://other/meshes/body.stl",
@@ -149,7 +178,7 @@ async def test_simulated_time_is_told_and_is_the_log_time_of_messages() -> None:
         await client.subscribe("/chatter")
         await until(lambda: line.feed.open)
         line.feed.emit("/chatter", b"x")
-        assert (await client.receive()).log_ns == 2  # when the feed says that it came
+        assert (await client.receive()).log_ns == 1  # when the feed says that it came
 
 
 def test_fixed_joints_become_frames() -> None:
@@ -164,6 +193,9 @@ def test_fixed_joints_become_frames() -> None:
     assert quaternion(0, 0, 0) == (0, 0, 0, 1)
     with pytest.raises(ValueError, match="no XML"):
         fixed_joints("<robot>")
+    for bad, words in (("0 0", "xyz='0 0' of a joint is not three"), ("0 0 nan", "not finite")):
+        with pytest.raises(ValueError, match=words):
+            fixed_joints(urdf.replace("0.2 0 0.35", bad))
 
 
 async def test_odometry_leaves_as_a_frame_transform_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from bridge_rig import Peer, Rig, until
 from foxglove_rig import reply
 from geometry_msgs.msg import Twist
@@ -138,6 +139,28 @@ async def test_the_robot_is_described_and_clients_are_counted(rig: Rig, peer: Pe
         assert b"camera_front" in (await viewer.receive()).payload
         await until(lambda: counts and counts[-1].data == 1)
     await until(lambda: counts[-1].data == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<robot", "is no XML"),
+        ('<robot><joint type="fixed"><parent link="a"/><child link="b"/><origin xyz="0"/></joint>'
+         "</robot>", "is not three numbers"),
+        ("\udcff", "can't decode"),
+        (None, "No such file"),
+    ],
+)  # fmt: skip
+async def test_a_description_that_cannot_be_shown_is_one_line_and_exit_2(
+    rig: Rig, text: str | None, words: str
+) -> None:
+    urdf = rig.folder / "r.urdf"
+    if text is not None:
+        urdf.write_text(text, errors="surrogateescape")
+    bridge = rig.start_bridge(nats_url="''", robot_description=str(urdf))
+    assert bridge.process.wait(15) == 2
+    assert words in bridge.text()
+    assert "Traceback" not in bridge.text()
 
 
 async def test_an_address_for_others_without_a_token_is_one_line_and_exit_2(rig: Rig) -> None:

@@ -126,3 +126,9 @@ async def test_a_certificate_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="foxglove_tls_cert"):
         async with serving(tls_cert=str(cert)):
             pass
+
+
+async def test_a_key_without_a_certificate_is_one_line_too() -> None:
+    with pytest.raises(ConfigError, match="foxglove_tls_key is given and"):
+        async with serving(tls_key="key.pem"):
+            pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dialtone_core.errors import WireError
 from dialtone_core.naming import normalize_type
 
 _SEPARATOR = "=" * 80
+_INCLUDE = re.compile(r'^#include\s+["<](\w+/\w+/\w+)\.idl[">]', re.MULTILINE)
 _PRIMITIVES = frozenset(
     [
         "bool",
@@ -93,6 +95,22 @@ def message_definition(type_name: str) -> str:
 
 
 @cache
+def any_definition(type_name: str) -> str:
+    """As ``message_definition``, or the ``.idl`` texts where a ``.msg`` is not installed.
+
+    Each of those follows a line of 80 ``=`` and ``IDL: pkg/msg/Type``, also the first, by which
+    it is known. Raises ``LookupError`` where neither is installed.
+    """
+    try:
+        return message_definition(type_name)
+    except LookupError as error:
+        try:
+            return _idl_with_dependencies(_normal(type_name))
+        except LookupError:
+            raise error from None
+
+
+@cache
 def service_definitions(type_name: str) -> tuple[str, str]:
     """Request and response of ``pkg/srv/Type`` as ``message_definition`` gives a message."""
     request, _, response = f"\n{_read(type_name, 'srv')}".partition("\n---")
@@ -114,6 +132,17 @@ def _with_dependencies(root: str, text: str) -> str:
     return first[1] + "".join(
         f"{_SEPARATOR}\nMSG: {name.replace('/msg/', '/')}\n{text}" for name, text in rest
     )
+
+
+def _idl_with_dependencies(root: str) -> str:
+    texts: dict[str, str] = {}
+    waiting = [root]
+    while waiting:
+        current = waiting.pop(0)
+        if current not in texts:
+            texts[current] = _read(current, "idl")
+            waiting += _INCLUDE.findall(texts[current])
+    return "".join(f"{_SEPARATOR}\nIDL: {name}\n{text}" for name, text in texts.items())
 
 
 def _read(type_name: str, suffix: str = "msg") -> str:

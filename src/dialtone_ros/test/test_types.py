@@ -11,7 +11,7 @@ from geometry_msgs.msg import Twist
 from mcap_ros2._dynamic import generate_dynamic
 
 from dialtone_ros.domain import FreeDomain
-from dialtone_ros.types import message_class, message_definition
+from dialtone_ros.types import any_definition, message_class, message_definition
 
 
 def _installed() -> list[str]:
@@ -48,6 +48,30 @@ def test_a_type_that_is_not_installed_is_a_lookup_error(name: str) -> None:
         message_class(name)
     with pytest.raises(LookupError, match="installed"):
         message_definition(name)
+
+
+def test_a_type_of_which_only_idl_is_installed_is_described_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    folder = tmp_path / "share" / "idl_only_msgs" / "msg"
+    index.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (index / "idl_only_msgs").touch()
+    (folder / "Thing.idl").write_text('#include "std_msgs/msg/Header.idl"\nmodule idl_only_msgs;')
+    paths = f"{tmp_path}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
+    monkeypatch.setenv("AMENT_PREFIX_PATH", paths)
+    text = any_definition("idl_only_msgs/msg/Thing")
+    heads = [line for line in text.splitlines() if line.startswith(("IDL: ", "MSG: "))]
+    assert text.startswith("=" * 80 + "\nIDL: idl_only_msgs/msg/Thing\n#include")
+    assert heads == [
+        "IDL: idl_only_msgs/msg/Thing",
+        "IDL: std_msgs/msg/Header",
+        "IDL: builtin_interfaces/msg/Time",
+    ]
+    assert any_definition("std_msgs/msg/String") == message_definition("std_msgs/msg/String")
+    with pytest.raises(LookupError, match="no definition of idl_only_msgs/msg/None is installed"):
+        any_definition("idl_only_msgs/msg/None")
 
 
 def test_two_holders_never_share_a_domain() -> None:

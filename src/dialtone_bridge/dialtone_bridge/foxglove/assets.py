@@ -9,20 +9,22 @@ from urllib.parse import unquote
 
 from dialtone_core.errors import DialtoneError
 
+_PACKAGE = re.compile(r"[A-Za-z][\w-]*")
 MAX_BYTES = 64 * 1024 * 1024
 
 
 class Assets:
     """Reads ``package://<package>/<path>`` where one of ``allow`` matches the whole URI.
 
-    ``share`` gives a package's share folder and raises ``LookupError``. A path with
-    ``..`` is refused; links inside of the folder are followed.
+    ``allow`` is matched whatever the case. ``share`` gives a package's share folder and raises
+    ``LookupError``. A path with ``..`` in any encoding is refused; links inside of the folder are
+    followed. A file of more than ``max_bytes`` is refused.
     """
 
     def __init__(
         self, allow: Sequence[str], share: Callable[[str], Path], max_bytes: int = MAX_BYTES
     ) -> None:
-        self._allow = [re.compile(each) for each in allow]
+        self._allow = [re.compile(each, re.IGNORECASE) for each in allow]
         self._share = share
         self._max_bytes = max_bytes
 
@@ -35,6 +37,8 @@ class Assets:
         package, _, path = unquote(uri[len("package://") :]).partition("/")
         if ".." in path.split("/") or "\\" in path or "\0" in path or path.startswith("/"):
             raise DialtoneError(f"{uri[:200]} leaves its package")
+        if not _PACKAGE.fullmatch(package):
+            raise DialtoneError(f"{uri[:200]} names no package")
         try:
             folder = self._share(package).resolve()
         except (LookupError, ValueError) as error:

@@ -35,6 +35,11 @@ class Address:
 
     def context(self) -> ssl.SSLContext | None:
         """The TLS context; raises ``ConfigError`` where the files are none."""
+        if self.tls_key and not self.tls_cert:
+            raise ConfigError(
+                "foxglove_tls_key is given and foxglove_tls_cert is not",
+                fix="give the certificate too: without it nothing would be encrypted",
+            )
         if not self.tls_cert:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

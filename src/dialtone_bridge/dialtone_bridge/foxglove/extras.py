@@ -38,9 +38,9 @@ class Extras:
     asset: Callable[[str], bytes] | None = None
     sim_time: bool = False
 
-    def capabilities(self) -> list[str]:
-        """As ``serverInfo`` names them; those for clients that publish are always there."""
-        found = ["clientPublish", "services"]
+    def capabilities(self, read_only: bool = False) -> list[str]:
+        """As ``serverInfo`` names them; panels offer what they find there."""
+        found = [] if read_only else ["clientPublish", "services"]
         if self.parameters is not None:
             found += ["parameters", "parametersSubscribe"]
         if self.graph is not None:

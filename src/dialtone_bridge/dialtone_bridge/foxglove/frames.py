@@ -123,8 +123,13 @@ def fixed_joints(urdf: str) -> list[dict[str, Any]]:
 
 
 def _triple(origin: ElementTree.Element | None, name: str) -> tuple[float, float, float]:
-    words = (origin.get(name) or "0 0 0").split() if origin is not None else ["0"] * 3
-    x, y, z = map(float, words)
+    text = (origin.get(name) if origin is not None else None) or "0 0 0"
+    try:
+        x, y, z = map(float, text.split())
+    except ValueError as error:
+        raise ValueError(f"{name}={text[:40]!r} of a joint is not three numbers") from error
+    if not all(map(math.isfinite, (x, y, z))):
+        raise ValueError(f"{name}={text[:40]!r} of a joint is not finite")
     return x, y, z
 
 

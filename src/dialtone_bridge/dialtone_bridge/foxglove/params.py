@@ -13,7 +13,7 @@ ORIGINS = [
     r"(file|app)://.*",
 ]
 ASSETS = [
-    r"package://[\w\-./%]+\.(dae|fbx|glb|gltf|jpe?g|mtl|obj|png|stl|tiff?|urdf|webp|xacro)",
+    r"package://[\w\-./%+ ]+\.(dae|fbx|glb|gltf|jpe?g|mtl|obj|png|stl|tiff?|urdf|webp|xacro)",
 ]
 
 
@@ -58,7 +58,9 @@ class FoxgloveParams:
     settable_parameters: list[str] = param(
         [], "regular expressions of those that they may set, as /node.name"
     )
-    allow_assets: list[str] = param(ASSETS, "regular expressions of URIs that they may fetch")
+    allow_assets: list[str] = param(
+        ASSETS, "regular expressions of URIs that they may fetch, in upper or lower case"
+    )
     robot_description: str = param(
         "", "URDF to show, a path or package://…; empty is none but the graph's"
     )

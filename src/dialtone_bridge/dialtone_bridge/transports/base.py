@@ -23,7 +23,8 @@ Want = Callable[[bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text.
+    """A topic that may leave: full ROS name, path without the namespace, type and ros2msg text
+    (ros2idl, which begins with a line that says so, where only that is installed).
 
     ``to_json`` turns its CDR into JSON text, for routes that ask for that; raises ``WireError``.
     ``replay`` gives a client that comes late to a latched topic what the publishers hold: soon, in

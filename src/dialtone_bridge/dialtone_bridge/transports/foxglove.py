@@ -33,6 +33,8 @@ from dialtone_bridge.transports.base import (
 from dialtone_core.aio import TaskGroup
 from dialtone_core.sample import Sample
 
+#: How the text of a type begins that is there as IDL alone.
+IDL = f"{'=' * 80}\nIDL: "
 ODOMETRY = "nav_msgs/msg/Odometry"
 MIB = 1024 * 1024
 
@@ -87,6 +89,7 @@ class FoxgloveSink:
             topic.name,
             topic.type,
             topic.definition,
+            schema_encoding="ros2idl" if topic.definition.startswith(IDL) else "ros2msg",
             policy=route.policy,
             priority=route.priority,
             latched=route.latched,
@@ -139,7 +142,7 @@ class FoxgloveTransport:
         )
         self._server = Server(
             settings.robot,
-            self._extras.capabilities(),
+            self._extras.capabilities(settings.read_only),
             self._requests,
             settings.origins,
             settings.client_bytes,
