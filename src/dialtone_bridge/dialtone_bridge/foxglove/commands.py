@@ -65,7 +65,7 @@ class Commands:
         )
         session.publications[channel] = made
         if not self._inbound.accepts(made.path):
-            line = f"{offer['topic']} takes no messages from clients"
+            line = f"topic_not_allowed: {offer['topic']} takes no messages from clients"
             session.refuse(line, level=Level.WARNING)
 
     def unadvertise(self, session: Session, channel: int) -> None:
@@ -81,7 +81,8 @@ class Commands:
             self._pass_on(known, payload)
         except WireError as error:
             self.refusals.count(error.reason, error.detail)
-            session.refuse(f"{known.path}: {error}", f"refused {known.path}")
+            where = "" if known.path in error.detail else f" (on {known.path})"
+            session.refuse(f"{error}{where}", f"refused {known.path}")
             return
         self.received += 1
         if known.type == TWIST:
