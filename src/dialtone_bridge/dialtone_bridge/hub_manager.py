@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nats.errors
@@ -44,7 +45,8 @@ class HubManager:
 
     async def run(self, seed_file: Path) -> None:
         """Until cancelled."""
-        tls = own_tls(self._settings.tls_cert) if self._settings.tls_cert else None
+        certificate = self._settings.tls_cert
+        tls = partial(own_tls, certificate) if certificate else None
         client = await connect(
             self._url, "hub manager", credentials=str(seed_file), tls=tls, on_state=self._on_state
         )

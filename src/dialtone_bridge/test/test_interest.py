@@ -13,7 +13,9 @@ from std_msgs.msg import String
 
 from dialtone_bridge.transports import interest as interest_module
 from dialtone_bridge.transports.interest import Interest, InterestWatch, matches
+from dialtone_core import natsretry
 from dialtone_core.aio import end_task
+from dialtone_core.errors import DialtoneError
 from dialtone_core.natsauth import Login
 
 
@@ -94,6 +96,58 @@ async def test_a_line_that_fell_silent_is_given_up_and_made_anew(
             await until(lambda: "said nothing" in watch.state)
             writer.close()
         await end_task(running)
+
+
+async def test_a_login_that_cannot_be_read_is_named_and_mends_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(natsretry, "REFUSED_WAIT_S", 0.05)
+    async with leaf_port() as (port, greet):
+        login: list[Login] = []
+
+        def find() -> tuple[str, int, Login]:
+            if not login:
+                raise DialtoneError("cannot read the NATS credentials", where="robot.nk")
+            return "127.0.0.1", port, login[0]
+
+        watch = InterestWatch(find, "test", "dt.rover.tlm", lambda _: None)
+        running = asyncio.create_task(watch.run())
+        await until(lambda: watch.state == "unknown: robot.nk: cannot read the NATS credentials")
+        login.append(Login())
+        await greet()
+        await until(lambda: watch.state == "watched")
+        await end_task(running)
+
+
+async def test_a_refused_login_is_not_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+    waits: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(1)
+        writer.write(b"INFO {}\r\n-ERR 'Authorization Violation'\r\n")
+        writer.close()
+
+    async def sleep(delay_s: float) -> None:
+        waits.append(delay_s)
+        await real_sleep(0.01)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = ("127.0.0.1", server.sockets[0].getsockname()[1], Login())
+    told: list[Interest | None] = []
+    watch = InterestWatch(lambda: address, "test", "dt.rover.tlm", told.append)
+    monkeypatch.setattr(interest_module.asyncio, "sleep", sleep)
+    running = asyncio.create_task(watch.run())
+    deadline_s = asyncio.get_running_loop().time() + 10
+    while len(tries) < 3 and asyncio.get_running_loop().time() < deadline_s:
+        await real_sleep(0.01)
+    monkeypatch.undo()
+    await end_task(running)
+    server.close()
+    assert "Authorization Violation" in watch.state
+    assert min(waits) >= natsretry.REFUSED_WAIT_S
+    assert told[0] is None
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from dialtone_bridge.clients.cuttable_line import CuttableLine
 from dialtone_bridge.nats_server import find_binary
 from dialtone_bridge.transports.base import Inbound
 from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
-from dialtone_core import natslink
+from dialtone_core import natsretry
 from dialtone_core.aio import end_task, timeout
 from dialtone_core.command import Envelope, Twist
 from dialtone_core.errors import WireError
@@ -146,7 +146,7 @@ async def test_a_certificate_that_turns_wrong_during_a_reconnect_is_named_and_me
 ) -> None:
     await certificate(files, "forged", files / "wrong.pem")
     monkeypatch.setenv("DIALTONE_NATS_CA", str(files / "right.pem"))
-    monkeypatch.setattr(natslink, "_REFUSED_WAIT_S", 0.3)
+    monkeypatch.setattr(natsretry, "REFUSED_WAIT_S", 0.3)
     (port,) = free_ports(1)
 
     async def serve(name: str) -> Child:
@@ -176,6 +176,27 @@ async def test_a_certificate_that_turns_wrong_during_a_reconnect_is_named_and_me
             assert "certificate verify failed" in said[1]
             assert "Fix: name the authority" in said[1]
             assert said[2].startswith("connected to")
+
+
+async def test_files_that_are_renewed_under_their_names_are_used_at_the_next_attempt(
+    rig: Rig, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(natsretry, "REFUSED_WAIT_S", 0.3)
+    for each, name in (("CA", "right.pem"), ("CERT", "client.pem"), ("KEY", "client.key")):
+        monkeypatch.setenv(f"DIALTONE_NATS_{each}", str(files / name))
+    own = {"cert_file": files / "server.pem", "key_file": files / "server.key",
+           "ca_file": files / "right.pem"}  # fmt: skip
+    lines = "".join(f"  {key}: {json.dumps(str(path))}\n" for key, path in own.items())
+    url = start(rig, files, f"tls {{\n{lines}  verify: true\n}}\n")
+    async with Link(url) as link, timeout(30):
+        await link.transport.connected.wait()
+        rig.children.pop().stop()
+        await until(lambda: not link.transport.health().ok)
+        right = await authority(files, "right")  # another one, of the same name
+        await asyncio.gather(*(certificate(files, name, right) for name in ("server", "client")))
+        command = (str(find_binary()), "--config", str(files / "server.conf"))
+        rig.children.append(Child(files / "server.log", *command))
+        await until(lambda: link.transport.health().ok)
 
 
 async def test_a_server_that_offers_no_tls_is_told_no_secret(

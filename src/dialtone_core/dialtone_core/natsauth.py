@@ -57,7 +57,13 @@ class Login:
 def _key_pair(seed: str) -> Any:
     import nkeys  # type: ignore[import-untyped]
 
-    return nkeys.from_seed(bytearray(seed.encode()))
+    try:
+        return nkeys.from_seed(bytearray(seed.encode()))
+    except (nkeys.NkeysError, ValueError) as error:
+        raise DialtoneError(
+            f"the NATS credentials hold no key ({error})",
+            fix="give the whole seed, 58 characters that begin with SU",
+        ) from error
 
 
 def find_login(url: str, credentials: str = "") -> Login:

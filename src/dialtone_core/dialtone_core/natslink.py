@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import nats
@@ -20,10 +20,12 @@ from nats.protocol.command import sub_cmd
 from dialtone_core.aio import bound_send_buffer, end_task
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natsauth import check_url, find_login, tls_context
+from dialtone_core.natsretry import NO_TLS, Backoff
 from dialtone_core.wire import service_subject
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Answer = Callable[[Request], Awaitable[None]]
+MakeTls = Callable[[], "ssl.SSLContext | None"]
 
 #: Buffered publishes are *delivered after a reconnect* (facts: NATS): stale telemetry is worth
 #: little, a stale command is dangerous. 0 makes a publish fail at once while disconnected.
@@ -32,30 +34,14 @@ NO_REPLAY = 0
 
 #: Seconds before the next attempt to connect: doubled from the first to the second.
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.1, 2.0
-#: What only a person can mend is not tried again sooner: refused credentials, so that no lockout
-#: follows, and TLS that does not come about.
-_REFUSED_WAIT_S = 15.0
 
 #: Closing flushes what waits; a server that does not read must not hold up the end.
 _CLOSE_S = 1.0
 
 
-_NO_TLS = "the server offers no TLS"
-
-
-def remedy(why: str) -> str:
-    """What a person can do where ``why`` a link is down is not mended by waiting; or nothing."""
-    said = why.lower()
-    if "authorization" in said or "authentication" in said:
-        return "give nats_credentials that this server knows"
-    if why == _NO_TLS:
-        return "have the server take TLS, or give its URL as nats://"
-    if "certificate" in said or "ssl" in said:
-        return (
-            "name the authority of the server's certificate in DIALTONE_NATS_CA, and our own "
-            "certificate in DIALTONE_NATS_CERT and _KEY where the server wants one"
-        )
-    return ""
+def _unusable(error: DialtoneError) -> nats.errors.Error:
+    """As an error that the library's reconnecting outlives."""
+    return nats.errors.Error(f"{error.where}: {error.what}" if error.where else error.what)
 
 
 class _Patient(Client):  # type: ignore[misc]
@@ -65,13 +51,28 @@ class _Patient(Client):  # type: ignore[misc]
     handshake fails, and closes for good on any ``-ERR`` of the server but a permission's.
     """
 
-    waited = 0.0
     url = credentials = ""
     wants_tls = live = False
 
-    def __init__(self) -> None:
+    def __init__(self, make_tls: MakeTls) -> None:
         super().__init__()
         self.closing = asyncio.Lock()
+        self.waits = Backoff(_FIRST_WAIT_S, _LAST_WAIT_S)
+        self._make_tls = make_tls
+
+    async def _connect_to_server(self, s: Any) -> None:
+        """With TLS by the files as they are now: certificates are renewed under their names.
+
+        What is wrong with our own files is not brought before the server.
+        """
+        try:
+            find_login(self.url, self.credentials)
+            context = self._make_tls()
+        except DialtoneError as error:
+            raise _unusable(error) from error
+        if context is not None:
+            self.options["tls"] = context
+        await super()._connect_to_server(s)
 
     def _connect_command(self) -> bytes:
         """CONNECT as whom we are now: keys may have been made or exchanged since the last.
@@ -79,10 +80,14 @@ class _Patient(Client):  # type: ignore[misc]
         The library would go on in the clear where a server, or somebody between, offers no TLS.
         """
         if self.wants_tls and not self._server_info.get("tls_required"):
-            raise nats.errors.Error(_NO_TLS)
+            raise nats.errors.Error(NO_TLS)
         plain: bytes = super()._connect_command()
         body = orjson.loads(plain.removeprefix(b"CONNECT "))
-        body |= find_login(self.url, self.credentials).hello(self._server_info.get("nonce", ""))
+        try:
+            login = find_login(self.url, self.credentials)
+            body |= login.hello(self._server_info.get("nonce", ""))
+        except DialtoneError as error:
+            raise _unusable(error) from error
         return b"CONNECT " + orjson.dumps(body) + b"\r\n"
 
     async def _process_connect_init(self) -> None:
@@ -146,10 +151,8 @@ class _Patient(Client):  # type: ignore[misc]
         await super()._process_pong()
 
     def back_off(self, why: str) -> None:
-        """Wait longer before the next attempt, by up to a quarter more so that robots spread."""
-        doubled = min(max(self.waited * 2, _FIRST_WAIT_S), _LAST_WAIT_S)
-        self.waited = _REFUSED_WAIT_S if remedy(why) else doubled
-        self.options["reconnect_time_wait"] = self.waited * random.uniform(1.0, 1.25)
+        """Wait longer before the next attempt."""
+        self.options["reconnect_time_wait"] = self.waits.next_s(why)
 
     def forget_unsent(self) -> None:
         """Drop what a line that broke did not take; the library would send it on the next one."""
@@ -177,7 +180,7 @@ async def connect(
     on_state: Callable[[bool, str], None] | None = None,
     on_trouble: Callable[[str], None] | None = None,
     credentials: str = "",
-    tls: ssl.SSLContext | None = None,
+    tls: MakeTls | None = None,
 ) -> Client:
     """A client that connects to ``url`` and keeps connected for ever.
 
@@ -189,13 +192,14 @@ async def connect(
     failed, a subscription was too slow. Pass
     ``pending_bytes=NO_REPLAY`` for a connection that carries commands, and ``live`` for one whose
     messages are worth little once they waited. End it with ``await client.close()``. As whom, and
-    with which TLS unless ``tls`` is given: ``natsauth``.
+    with which TLS unless ``tls`` makes it: ``natsauth``, anew at each attempt.
     """
     login = find_login(check_url(url), credentials)  # what cannot be read is said now
-    tls = tls or tls_context(url)
-    client = _Patient()
+    make_tls = tls or partial(tls_context, url)
+    context = make_tls()
+    client = _Patient(make_tls)
     client.url, client.credentials, client.live = url, credentials, live
-    client.wants_tls = tls is not None and not url.startswith(("ws://", "wss://"))
+    client.wants_tls = context is not None and not url.startswith(("ws://", "wss://"))
     first = asyncio.Event()
 
     def tell(connected: bool, why: str) -> None:
@@ -212,7 +216,7 @@ async def connect(
             on_trouble((str(error) or repr(error)).removeprefix("nats: ").strip("'")[:300])
 
     async def on_up() -> None:
-        client.waited = 0.0
+        client.waits.reset()
         tell(True, "connected")
 
     async def on_down() -> None:
@@ -236,7 +240,7 @@ async def connect(
             error_cb=on_error,
             reconnected_cb=on_up,
             disconnected_cb=on_down,
-            **({"tls": tls} if tls is not None else {}),
+            **({"tls": context} if context is not None else {}),
         )
         await client.resubscribe()
         await on_up()

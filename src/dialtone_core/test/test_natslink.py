@@ -14,7 +14,7 @@ from pathlib import Path
 import nats.errors
 import pytest
 
-from dialtone_core import natslink
+from dialtone_core import natslink, natsretry
 from dialtone_core.aio import timeout
 from dialtone_core.errors import DialtoneError
 from dialtone_core.ports import free_ports
@@ -117,6 +117,47 @@ async def test_a_missing_credentials_file_is_one_line(server: Server, tmp_path: 
     server.start()
     with pytest.raises(DialtoneError, match="credentials"):
         await natslink.connect(server.url, "x", credentials=str(tmp_path / "none.creds"))
+
+
+async def test_credentials_that_are_away_for_a_moment_are_named_and_the_link_comes_back(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(natsretry, "REFUSED_WAIT_S", 0.2)
+    file = tmp_path / "login"
+    file.write_text("token=sesame\n")
+    file.chmod(0o600)
+    server.start("--auth", "sesame")
+    states = States()
+    client = await natslink.connect(
+        server.url, "absent-minded", credentials=str(file), on_state=states
+    )
+    await states.wait_for(True)
+    for change in (file.unlink, lambda: file.write_text("nonsense\n")):
+        server.kill()
+        await states.wait_for(False)
+        change()
+        server.start("--auth", "sesame")
+        async with timeout(10):
+            while "NATS credentials" not in states.seen[-1][1]:
+                states._changed.clear()
+                await states._changed.wait()
+        assert natsretry.remedy(states.seen[-1][1]).startswith("correct the file")
+        file.write_text("token=sesame\n")
+        file.chmod(0o600)
+        await states.wait_for(True)
+    await client.close()
+
+
+def test_waits_double_and_spread_and_a_refusal_waits_long() -> None:
+    waits = natsretry.Backoff(0.1, 2.0)
+    for length_s in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0):
+        assert 0.5 * length_s <= waits.next_s("gone") <= 1.5 * length_s
+    assert waits.at_last
+    drawn = [waits.next_s("Authorization Violation") for _ in range(200)]
+    assert natsretry.REFUSED_WAIT_S <= min(drawn) < max(drawn) <= 2 * natsretry.REFUSED_WAIT_S
+    assert max(drawn) - min(drawn) > natsretry.REFUSED_WAIT_S / 2
+    waits.reset()
+    assert waits.next_s("gone") <= 0.15
 
 
 async def test_a_url_that_is_none_is_one_line() -> None:

@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from dialtone_core.aio import timeout
+from dialtone_core.errors import DialtoneError
 from dialtone_core.natsauth import Login
+from dialtone_core.natsretry import Backoff
 
 _CONNECT_S = 3.0
 _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 5.0
@@ -123,21 +125,21 @@ class InterestWatch:
         self._name = name
         self._prefix = prefix
         self._on_change = on_change
+        self._waits = Backoff(_FIRST_WAIT_S, _LAST_WAIT_S)
         self.state = "unknown"
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        wait_s = _FIRST_WAIT_S
+        """Watch until cancelled; a refusal is tried again as seldom as that of any client."""
         while True:
+            why = ""
             try:
                 await self._watch()
-                wait_s = _FIRST_WAIT_S
-            except (OSError, ValueError, asyncio.TimeoutError) as error:
-                self.state = f"unknown: {str(error) or type(error).__name__}"
-                if wait_s == _LAST_WAIT_S:
+            except (OSError, ValueError, asyncio.TimeoutError, DialtoneError) as error:
+                why = str(error) or type(error).__name__
+                self.state = f"unknown: {why}"
+                if self._waits.at_last:
                     self._on_change(None)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, _LAST_WAIT_S)
+            await asyncio.sleep(self._waits.next_s(why))
 
     async def _watch(self) -> None:
         address = self._find()
@@ -188,6 +190,7 @@ class InterestWatch:
             elif line.startswith(b"PONG") and not settled:
                 settled = changed = True
                 self.state = "watched"
+                self._waits.reset()
             if settled and changed and not lines.waiting:
                 changed = False
                 self._on_change(interest)

@@ -29,11 +29,8 @@ from dialtone_bridge.transports.nats_status import Status
 from dialtone_core import wire
 from dialtone_core.aio import TaskGroup
 from dialtone_core.natsauth import Login, find_login
-from dialtone_core.natslink import (
-    NO_REPLAY,
-    connect,
-    remedy,
-)
+from dialtone_core.natslink import NO_REPLAY, connect
+from dialtone_core.natsretry import remedy
 
 
 @dataclass(frozen=True, slots=True)
