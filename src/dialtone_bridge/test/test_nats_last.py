@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import nats.errors
 from bridge_rig import Rig, until
 from feed_rig import STRING, Feed, Inbox, Said
 
@@ -39,9 +40,11 @@ class Line:
     async def last(self, key: str) -> bytes | None:
         """The newest message that the bucket has under ``key``, or ``None``."""
         subject = f"$KV.{self._bucket[3:]}.{key}"
-        got = await self.client.request(
-            f"$JS.API.DIRECT.GET.{self._bucket}.{subject}", b"", timeout=3
-        )
+        asked = f"$JS.API.DIRECT.GET.{self._bucket}.{subject}"
+        try:
+            got = await self.client.request(asked, b"", timeout=3)
+        except nats.errors.NoRespondersError:  # the server is new, and the bucket not there yet
+            return None
         headers = got.headers or {}
         missing = headers.get("Status") == "404" or headers.get("KV-Operation") == "DEL"
         return None if missing else bytes(got.data)
