@@ -60,6 +60,9 @@ class ServerPorts:
     leaf_port: int
     leaf_password: str = field(default="", repr=False)
     pid: int = 0
+    #: The hub that it joins, and the file with our credentials there.
+    hub_url: str = ""
+    hub_credentials: str = ""
 
     @staticmethod
     def path(robot: str) -> Path:
@@ -107,7 +110,8 @@ class Hub:
             remote["url"] = f"{parts.scheme}://{who}@{parts.netloc}{parts.path}"
         if parts.scheme in ("tls", "wss"):
             remote["tls"] = tls_files()
-        return f"  remotes: [{json.dumps(remote)}]\n"
+        # Each second, the server's default, is a login a second at a hub that refuses us.
+        return f'  reconnect: "5s"\n  remotes: [{json.dumps(remote)}]\n'
 
 
 def tls_files() -> dict[str, str]:
@@ -180,7 +184,14 @@ def prepare(
     config = folder / "server.conf"
     leaf_port, websocket_port = free_ports(2, HOST)
     access = NatsAccess.create(websocket_port, HOST)
-    ports = ServerPorts(f"nats://{HOST}:{port}", leaf_port, secrets.token_urlsafe(24), os.getpid())
+    ports = ServerPorts(
+        f"nats://{HOST}:{port}",
+        leaf_port,
+        secrets.token_urlsafe(24),
+        os.getpid(),
+        hub.url if hub is not None else "",
+        hub.credentials if hub is not None else "",
+    )
     try:
         users = access.config(
             robot, NatsKeys.load(robot), local="local" if open_loopback else "closed"

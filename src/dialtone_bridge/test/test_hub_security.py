@@ -15,12 +15,15 @@ import orjson
 import pytest
 import pytest_asyncio
 from bridge_rig import Rig, until
+from feed_rig import Inbox, Said
 from hub_rig import Hub
 from test_nats_security import Guest
 
 from dialtone_bridge.hub_manager import HubManager
+from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_bridge.verbs.fleet import presence
-from dialtone_core.aio import timeout
+from dialtone_core.aio import end_task, timeout
+from dialtone_core.natsaccess import new_seed
 from dialtone_core.natsauth import Login
 from dialtone_core.natslink import connect, serve
 from dialtone_core.ports import is_free
@@ -302,6 +305,49 @@ async def test_a_stream_that_finds_no_room_is_said_once_and_made_when_there_is(
     manager._settings = hub.settings
     await manager._make_stream(ear, rig.robot)
     assert hub.said[-1] == f"{rig.robot} stream: fetching its durable routes"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bridge that asks at once, and again each second, why its hub is silent."""
+    for name, value in (("_GRACE_S", 1.0), ("_AGAIN_S", 1.0), ("ANSWER_S", 7.0)):
+        monkeypatch.setattr(f"dialtone_bridge.transports.nats_hub.{name}", value)
+
+
+async def test_a_robot_says_whether_its_hub_took_it_refuses_it_or_is_away(
+    impatient: None, rig: Rig, hub: Hub, ear: nats.NATS
+) -> None:
+    key = rig.folder / "wrong.nk"
+    key.write_text(new_seed() + "\n")
+    key.chmod(0o600)
+    address = f"nats://127.0.0.1:{hub.leaf_port}"
+    rig.start_server("--open-loopback", "--hub", address, "--hub-credentials", str(key))
+    await until(lambda: not is_free(rig.port))
+    robot = NatsTransport(NatsSettings(rig.robot, rig.nats_url), Inbox(), Said())
+    events = await (mouth := await connect(rig.nats_url, "ear")).subscribe(
+        f"dt.{rig.robot}.evt.hub"
+    )
+    await mouth.flush()
+    await robot.open()
+    running = asyncio.create_task(robot.run())
+    await until(lambda: robot.health().values["hub"] == "refused")
+    assert robot.health().message == "the hub is refused: Authorization Violation"
+    assert not robot.health().ok
+    await hub.let_in(rig.robot, "robot", hub.key)
+    key.write_text(hub.key.read_text(encoding="ascii"))
+    server = rig.children[-1]
+    server.stop()
+    rig.start_server("--open-loopback", "--hub", address, "--hub-credentials", str(key))
+    await until(lambda: robot.health().values["hub"] == "joined", 30)
+    hub.kill()
+    await until(lambda: robot.health().values["hub"] == "away", 30)
+    assert "refused" in robot.health().message  # the connection, by the kernel
+    seen = []
+    while "refused" not in seen:
+        seen.append(orjson.loads((await events.next_msg(timeout=5)).data)["state"])
+    await end_task(running)
+    await robot.aclose()
+    await mouth.close()
 
 
 async def test_a_robots_key_opens_no_door_but_that_of_robots(hub: Hub, ear: nats.NATS) -> None:

@@ -23,6 +23,7 @@ from dialtone_bridge.transports.base import Health, Inbound, Log, Topic, Want
 from dialtone_bridge.transports.interest import Interest, InterestWatch
 from dialtone_bridge.transports.nats_calls import NatsCalls
 from dialtone_bridge.transports.nats_commands import NatsCommands
+from dialtone_bridge.transports.nats_hub import HubLink
 from dialtone_bridge.transports.nats_sender import NatsSender
 from dialtone_bridge.transports.nats_sink import NatsSink
 from dialtone_bridge.transports.nats_status import Status
@@ -75,6 +76,7 @@ class NatsTransport:
         )
         self.calls = NatsCalls(settings.robot, settings.namespace)
         self._status = Status(settings.robot, self._describe, self._on_buckets, self._on_trouble)
+        self._hub = HubLink(self._hub_address, self._status.hub_answered_s, self._on_hub)
         self.connected = asyncio.Event()
         self.refusals = self._in.refusals
         self._figures: dict[str, Callable[[], Mapping[str, int]]] = {}
@@ -131,6 +133,7 @@ class NatsTransport:
                 group.create_task(self._durable.run(self._storing))
             if self._commands is not None:
                 group.create_task(self._status.run(self._commands))
+                group.create_task(self._hub.run())
             await self._out.run()
 
     @property
@@ -199,6 +202,21 @@ class NatsTransport:
             return None
         return HOST, ports.leaf_port, ports.leaf_login()
 
+    def _hub_address(self) -> tuple[str, str] | None:
+        """The hub that our embedded server joins, and with which credentials."""
+        ports = ServerPorts.read(self._settings.robot)
+        if ports is None or ports.nats_url != self._settings.url or not ports.hub_url:
+            return None
+        return ports.hub_url, ports.hub_credentials
+
+    def _on_hub(self, state: str, why: str) -> None:
+        if state in ("refused", "away"):
+            self._log.warning(f"the hub is {state}: {why}; trying on")
+        elif state == "joined":
+            self._log.info("joined the hub")
+        body = {"state": state, "why": why, "stamp_ns": time.time_ns()}
+        self._spawn(self.calls.publish_event("hub", body))
+
     def _forget(self, sink: NatsSink) -> None:
         if sink.topic.route.durable:
             self._durable.retire(sink)
@@ -219,6 +237,7 @@ class NatsTransport:
             "interest": self._watch.state,
             "jetstream": self._status.jetstream,
             "rtt_ms": self._status.rtt_ms,
+            "hub": self._hub.state,
             "hub_rtt_ms": self._status.hub_rtt_ms,
             **self._out.figures(),
             **self._in.figures(),
@@ -244,6 +263,8 @@ class NatsTransport:
             return Health(False, f"connected, but {self._troubles.last}", values)
         if not self._durable.ok:
             return Health(False, f"durable routes are {self._durable.state}", values)
+        if not self._hub.ok:
+            return Health(False, f"the hub is {self._hub.state}: {self._hub.why}", values)
         return Health(True, "connected", values)
 
     async def aclose(self) -> None:

@@ -59,9 +59,13 @@ class Status:
         self._roll = Roll(TTL_S)
         self._pong = f"dt.{robot}.sync.pong"
         self._asked: dict[int, float] = {}
-        self._last_hub_s = 0.0
+        self._last_hub_s = float("-inf")
         self._poke = asyncio.Event()
         self._eager = _EAGER_TIMES
+
+    def hub_answered_s(self) -> float:
+        """When the hub answered last, by the monotonic clock."""
+        return self._last_hub_s
 
     def poke(self) -> None:
         """Say it now: the link is back."""
