@@ -230,11 +230,10 @@ async def test_a_robot_joins_a_hub_by_tls_and_the_hub_trusts_itself(
     ear = await connect(hub.url, "ear", credentials=hub.admin)
     heard = await ear.subscribe("dt.*.evt.>")
     pong = await mouth.subscribe(f"dt.{rig.robot}.sync.pong")
+    said = b'{"robot":"%b","ping":1}' % rig.robot.encode()
     async with timeout(20):
         while not (heard.pending_msgs and pong.pending_msgs):
-            await mouth.publish(
-                f"dt.{rig.robot}.evt.presence", b'{"ping":1}', f"dt.{rig.robot}.sync.pong"
-            )
+            await mouth.publish(f"dt.{rig.robot}.evt.presence", said, f"dt.{rig.robot}.sync.pong")
             await asyncio.sleep(0.1)
     for each in (mouth, ear):
         await each.close()
