@@ -131,6 +131,18 @@ async def test_of_commands_that_wait_the_newest_of_each_operator_counts() -> Non
     assert (commands.received, commands.superseded, commands.refusals.total()) == (2, 50, 1)
 
 
+async def test_a_kept_message_that_the_server_sends_is_no_command() -> None:
+    inbound = _Heard()
+    commands = NatsCommands("rover", "nats", inbound, _Quiet())
+    kept = {"Nats-Stream": "KV_dt_rover_last", "Nats-Sequence": "7"}
+    body = b'{"linear":{"x":0.4}}'
+    for subject in ("dt.rover.cmd.cmd_vel", "dt.rover.cmd.goal_pose"):
+        message: Any = _Message(subject, body, kept)
+        commands.judge([message])
+    assert inbound.acted == []
+    assert commands.refusals.by_reason == {"stored": 2}
+
+
 async def test_a_stop_behind_a_hundred_thousand_commands_is_acted_on_at_once(
     rig: Rig, peer: Peer, client: nats.NATS
 ) -> None:

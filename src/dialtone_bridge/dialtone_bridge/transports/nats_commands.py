@@ -85,6 +85,7 @@ class NatsCommands:
         if not self._is_velocity(message):
             return None
         try:
+            _check_sender(message)
             twist, envelope = wire.decode_velocity(message.data)
         except WireError as error:
             self._refuse(message, error)
@@ -95,6 +96,7 @@ class NatsCommands:
         return twist, envelope
 
     def _pass_on(self, message: Msg) -> None:
+        _check_sender(message)
         path = wire.command_topic(self._robot, message.subject, self._namespace)
         if not self._inbound.accepts(path):
             raise WireError("topic_not_allowed", path[:80])
@@ -115,3 +117,10 @@ class NatsCommands:
             "commands_overrun": self._lane.dropped,
             **self.refusals.figures(),
         }
+
+
+def _check_sender(message: Msg) -> None:
+    """Refuse a stored message that somebody had the server send here (JetStream's DIRECT.GET goes
+    wherever the asker names, with the server's rights)."""
+    if message.headers and "Nats-Stream" in message.headers:
+        raise WireError("stored", "a message that was kept somewhere is no command")
