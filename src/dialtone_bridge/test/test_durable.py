@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from bridge_rig import Child, Rig, until
+from feed_rig import STRING, Feed
 from nats.aio.msg import Msg
 from test_nats_last import Line, line, topic_of
-from test_transport_contract import STRING, Feed
 
 from dialtone_bridge import durable as durable_module
 from dialtone_bridge import durable_stream, nats_server
