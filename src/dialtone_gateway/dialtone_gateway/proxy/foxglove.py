@@ -38,6 +38,7 @@ _LOOKING = frozenset(
         "unsubscribeParameterUpdates",
         "subscribeConnectionGraph",
         "unsubscribeConnectionGraph",
+        "fetchAsset",
     }
 )
 
