@@ -25,7 +25,9 @@ NUMBER = (int, float)
 PANELS: dict[str, dict[str, Any]] = {
     "3D": {"layers": dict, "topics": dict, "scene": dict, "followTf": str, "followMode": str},
     "CallService": {"serviceName": str, "requestPayload": str, "buttonText": str, "layout": str},
-    "DiagnosticStatusPanel": {"topicToRender": str, "collapsedSections": list},
+    "DiagnosticStatusPanel": {
+        "topicToRender": str, "selectedName": str, "selectedHardwareId": str,
+    },
     "DiagnosticSummary": {
         "topicToRender": str, "minLevel": int, "pinnedIds": list, "hardwareIdFilter": str,
         "sortByLevel": bool,
@@ -44,6 +46,7 @@ PANELS: dict[str, dict[str, Any]] = {
         "topicPath": str, "diffMethod": str, "diffTopicPath": str, "diffEnabled": bool,
         "showFullMessageForDiff": bool,
     },
+    "Table": {"topicPath": str},
     "RosOut": {"topicToRender": str, "searchTerms": list, "minLogLevel": int},
     "Teleop": {
         "topic": str, "publishRate": NUMBER, "upButton": dict, "downButton": dict,
@@ -51,6 +54,8 @@ PANELS: dict[str, dict[str, Any]] = {
     },
     "TopicGraph": {},
 }  # fmt: skip
+#: Settings that a panel may do without; each app reads the title under its own name.
+MORE = {"foxglovePanelTitle", "lichtblickPanelTitle", "buttonColor"}
 #: What a robot of ours publishes or takes; the names before the first field of a message path.
 TOPICS = {
     "/battery_state", "/camera/front/camera_info", "/camera/front/image_raw/compressed",
@@ -116,10 +121,11 @@ def test_each_panel_is_of_a_known_type_and_has_its_settings(path: Path) -> None:
         assert re.fullmatch(r"\w+", name), panel
         for key, wanted in PANELS[kind].items():
             assert isinstance(settings[key], wanted), f"{panel}.{key}"
-        allowed = {*PANELS[kind], "foxglovePanelTitle"}
-        assert isinstance(settings.get("foxglovePanelTitle", ""), str)
+        titles = {settings.get(each) for each in MORE if each.endswith("Title")}
+        assert len(titles) == 1, f"{panel} has another name in another app"
         if kind not in ("3D", "Image", "Plot"):
-            assert settings.keys() <= allowed, f"{panel} has settings that its type has not"
+            unknown = settings.keys() - PANELS[kind].keys() - MORE
+            assert not unknown, f"{panel} has settings that its type has not"
 
 
 @each_layout
