@@ -20,7 +20,7 @@ from dialtone_core.aio import end_task
 from dialtone_core.delivery import Lane, Outbox, Policy, Priority
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.naming import ROOT, topic_to_path
-from dialtone_core.natslink import Handler
+from dialtone_core.natsserve import Handler
 
 #: Goals whose results are kept or waited for; beyond them the oldest is forgotten.
 MAX_GOALS = 256

@@ -12,7 +12,7 @@ from dialtone_bridge.qos import QosPlan
 from dialtone_bridge.stats import FlowStats
 from dialtone_core.clock import NS_PER_S
 from dialtone_core.errors import DialtoneError, WireError
-from dialtone_core.natslink import Handler
+from dialtone_core.natsserve import Handler
 
 PACKAGE = "bridge"
 PARAMETERS = "params"
@@ -92,7 +92,7 @@ def command_row(topic: str, type_name: str, stats: FlowStats, now_ns: int) -> di
 
 
 def handlers(exchange: Exchange, commands: Commands) -> dict[str, Handler]:
-    """The verbs, for ``natslink.serve``; ``commands`` counts what clients published."""
+    """The verbs, for ``natsserve.serve``; ``commands`` counts what clients published."""
 
     async def routes(_: dict[str, Any]) -> dict[str, Any]:
         now_ns = time.monotonic_ns()

@@ -25,7 +25,8 @@ from dialtone_bridge.verbs.fleet import presence
 from dialtone_core.aio import end_task, timeout
 from dialtone_core.natsaccess import new_seed
 from dialtone_core.natsauth import Login
-from dialtone_core.natslink import connect, serve
+from dialtone_core.natslink import connect
+from dialtone_core.natsserve import serve
 from dialtone_core.ports import is_free
 
 #: Longer than the hub takes for anything here, on a machine with much else to do.

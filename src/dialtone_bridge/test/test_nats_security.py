@@ -21,7 +21,8 @@ from dialtone_bridge.transports.nats import NatsSettings, NatsTransport
 from dialtone_core.aio import end_task
 from dialtone_core.errors import DialtoneError
 from dialtone_core.natsaccess import KEY_ROLES, NatsAccess, NatsKeys
-from dialtone_core.natslink import connect, serve
+from dialtone_core.natslink import connect
+from dialtone_core.natsserve import serve
 from dialtone_core.ports import is_free
 
 

@@ -14,7 +14,7 @@ import orjson
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from dialtone_core import __version__, natslink
+from dialtone_core import __version__, natslink, natsserve
 from dialtone_core.errors import DialtoneError
 from dialtone_core.naming import check_robot_name
 from dialtone_core.wire import event_subject
@@ -105,7 +105,7 @@ class RecorderNode:
             on_state=self._link_changed,
             credentials=params.nats_credentials,
         )
-        await natslink.serve(
+        await natsserve.serve(
             self._client, params.robot, "recorder", __version__, self.recorder.handlers()
         )
 

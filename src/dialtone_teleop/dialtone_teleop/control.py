@@ -10,7 +10,7 @@ from typing import Any
 
 from dialtone_core.clock import NS_PER_S, Clock
 from dialtone_core.errors import DialtoneError
-from dialtone_core.natslink import Handler
+from dialtone_core.natsserve import Handler
 from dialtone_teleop.engine import Engine
 from dialtone_teleop.lease import MAX_OPERATOR, Answer, Holder, LeaseEvent
 from dialtone_teleop.params import TeleopParams

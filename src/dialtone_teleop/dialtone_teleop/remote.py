@@ -16,7 +16,7 @@ import nats.errors
 import orjson
 from nats.aio.client import Client
 
-from dialtone_core import __version__, natslink
+from dialtone_core import __version__, natslink, natsserve
 from dialtone_core.errors import DialtoneError
 from dialtone_core.wire import event_subject
 
@@ -33,7 +33,7 @@ class Remote:
         robot: str,
         url: str,
         credentials: str,
-        handlers: dict[str, natslink.Handler],
+        handlers: dict[str, natsserve.Handler],
         log: Callable[[str, str], None],
     ) -> None:
         self._robot, self._url, self._credentials = robot, url, credentials
@@ -101,7 +101,7 @@ class Remote:
         )
         publishing = asyncio.create_task(self._publish(client))
         try:
-            await natslink.serve(client, self._robot, "teleop", __version__, self._handlers)
+            await natsserve.serve(client, self._robot, "teleop", __version__, self._handlers)
             await self._stop.wait()
         finally:
             publishing.cancel()

@@ -21,7 +21,7 @@ from nats.micro.service import Service
 from dialtone_core import __version__, wire
 from dialtone_core.aio import end_task, timeout
 from dialtone_core.errors import DialtoneError
-from dialtone_core.natslink import Handler, refuse, serve
+from dialtone_core.natsserve import Handler, refuse, serve
 
 #: Requests of ours that may be under way, and those of others at one endpoint.
 MAX_CALLS, MAX_RUNNING = 128, 64
@@ -59,7 +59,7 @@ class NatsCalls:
         handlers: Mapping[str, Handler],
         about: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Service:
-        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``; see ``natslink.serve``."""
+        """Answer requests on ``dt.<robot>.srv.<package>.<verb>``; see ``natsserve.serve``."""
         return await serve(
             self._bound(), self._robot, package, __version__, dict(handlers), self._beside, about
         )

@@ -15,7 +15,7 @@ from dialtone_core.aio import timeout
 from dialtone_core.delivery import Outbox, Policy
 from dialtone_core.errors import DialtoneError, WireError
 from dialtone_core.naming import topic_to_path
-from dialtone_core.natslink import Handler
+from dialtone_core.natsserve import Handler
 
 PACKAGE = "ros"
 #: How long a ROS service may take to answer.
