@@ -106,7 +106,8 @@ class BridgeParams(FoxgloveParams):
         "regular expressions of topics that clients may publish on",
     )
     allow_services: list[str] = param(
-        [r"(teleop|recorder)/[a-z_]+"], "regular expressions of ROS services that clients may call"
+        [r"teleop/(estop|arm)", r"recorder/(start|stop|pause|discard|snapshot)"],
+        "regular expressions of ROS services that clients may call",
     )
     allow_actions: list[str] = param(
         [], "regular expressions of ROS actions that clients may call; they move the robot"

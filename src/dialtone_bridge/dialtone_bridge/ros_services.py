@@ -35,6 +35,19 @@ class _Known:
     waiting: int = 0
 
 
+_OF_EVERY_NODE = frozenset(
+    {
+        "describe_parameters",
+        "get_parameter_types",
+        "get_parameters",
+        "get_type_description",
+        "list_parameters",
+        "set_parameters",
+        "set_parameters_atomically",
+    }
+)
+
+
 class RosServices:
     """The services of the graph whose path matches ``allow``.
 
@@ -56,8 +69,15 @@ class RosServices:
         self._warned: set[str] = set()
 
     def allows(self, name: str) -> bool:
-        """Whether clients may call, and know of, the service ``name``, a full ROS name."""
-        return self._allow.match(topic_path(name, self._node.get_namespace()), name)
+        """Whether clients may call, and know of, the service ``name``, a full ROS name.
+
+        What every node offers of itself is only for those who spell it out: a pattern for a node's
+        services must not be a way round ``settable_parameters``.
+        """
+        names = topic_path(name, self._node.get_namespace()), name
+        if name.rpartition("/")[2] in _OF_EVERY_NODE:
+            return self._allow.spell(*names)
+        return self._allow.match(*names)
 
     def available(self) -> list[ServiceInfo]:
         """What may be called and is there now."""

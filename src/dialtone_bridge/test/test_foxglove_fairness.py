@@ -95,6 +95,9 @@ async def test_each_call_that_cannot_be_answered_fails_by_its_ids(
             service,
             7,
         )
+        status = json.loads(await asyncio.wait_for(socket.recv(), 5))  # for who knows no failures
+        assert status["op"] == "status"
+        assert told["message"] in status["message"]
         return str(told["message"])
 
     async with serving() as line, open_client(line.url) as panel:

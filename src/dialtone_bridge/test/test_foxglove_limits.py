@@ -48,7 +48,7 @@ async def test_a_drop_is_told_to_its_client_by_topic_and_taken_back() -> None:
         for number in range(20):  # without giving the loop a turn
             line.feed.emit("/chatter", bytes([number]))
         status = await viewer.wait_status("messages dropped")
-        assert status["message"].startswith("/chatter: 15 messages dropped")
+        assert status["message"].startswith("/chatter: messages dropped")
         assert status["level"] == 1
         assert status["id"] == "drop /chatter"
         assert [(await viewer.receive()).payload[0] for _ in range(5)] == [15, 16, 17, 18, 19]
@@ -76,7 +76,7 @@ async def test_what_grew_old_in_a_stall_is_not_sent_any_more_and_counts_as_dropp
         sink = line.exchange.reports()[0].sinks["foxglove"]
         assert (sink.sent, sink.dropped) == (2, 1)
         status = await viewer.wait_status("messages dropped")
-        assert status["message"].startswith(f"{topic}: 1 messages dropped")
+        assert status["message"].startswith(f"{topic}: messages dropped")
 
 
 async def test_events_never_grow_too_old() -> None:

@@ -137,7 +137,7 @@ async def test_values_are_set_unset_and_emptied_as_the_protocol_has_them(
 
         async def refused(words: str, name: str, **about: Any) -> None:
             wanted = [{"name": name, **about}]
-            await client.send({"op": "setParameters", "parameters": wanted, "id": "s"})
+            await client.send({"op": "setParameters", "parameters": wanted})
             await client.wait_status(words)
             client.statuses.clear()
 

@@ -10,6 +10,7 @@ from dialtone_core.config import param
 ORIGINS = [
     r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
     r"https://(app|studio)\.foxglove\.dev",
+    r"https://lichtblick-suite\.github\.io",
     r"(file|app)://.*",
 ]
 ASSETS = [

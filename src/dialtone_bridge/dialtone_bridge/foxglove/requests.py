@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -122,7 +123,12 @@ class ClientRequests(Requests):
             kind = f"service {call.service}"
             self._jobs.start(session.id, kind, _CALLS, work, len(call.payload))
         except (DialtoneError, WireError) as error:
-            session.send(messages.call_failure(call, clean(str(error))))
+            self._fail(session, call, str(error))
+
+    def _fail(self, session: Session, call: messages.ServiceCall, why: str) -> None:
+        """Tell it twice: there are panels that know no failure of a call, and wait for ever."""
+        session.send(messages.call_failure(call, clean(why)))
+        session.refuse(f"service call failed: {clean(why)}")
 
     async def _call(
         self, services: FoxgloveServices, session: Session, call: messages.ServiceCall
@@ -131,10 +137,11 @@ class ClientRequests(Requests):
             answer = messages.call_answer(call, await services.call(call))
         except Exception as error:  # a call without an answer hangs its panel for ever
             known = isinstance(error, DialtoneError | WireError)
-            why = clean(str(error) if known else f"{type(error).__name__}: {error}")
+            why = str(error) if known else f"{type(error).__name__}: {error}"
             if not known:
                 self._warn(f"a service call of {session.link.peer} failed: {error!r}")
-            answer = messages.call_failure(call, why)
+            self._fail(session, call, why)
+            return
         session.send(answer)
 
     # -- parameters, graph, assets ----------------------------------------------------------
@@ -163,6 +170,7 @@ class ClientRequests(Requests):
         except WireError as error:
             session.refuse(str(error))
             self.refused(error)
+            await self._tell_unchanged(session, op, message)
             return
         except Exception as error:  # of ROS or our own: the client is told that it failed
             self._warn(f"{op} of {session.link.peer} failed: {error!r}")
@@ -170,6 +178,19 @@ class ClientRequests(Requests):
             return
         if op == "setParameters":
             self._parameters.tell(self.server.sessions, values, but=session)
+
+    async def _tell_unchanged(self, session: Session, op: str, message: dict[str, Any]) -> None:
+        """What was not set is what it was: a panel shows what it asked for until it is told."""
+        asked = message.get("parameters")
+        if op != "setParameters" or not message.get("id") or not isinstance(asked, list):
+            return
+        names = [each.get("name") for each in asked if isinstance(each, dict)]
+        values = {"parameterNames": [each for each in names if isinstance(each, str)]}
+        if values["parameterNames"]:
+            with suppress(WireError):
+                await self._parameters.answer(
+                    session, "getParameters", {**values, "id": message["id"]}
+                )
 
     def tell_parameters(self, values: Sequence[dict[str, object]]) -> None:
         """To those who follow them; from any thread."""

@@ -205,12 +205,16 @@ class Session:
         self._asset_left.set()
 
     def notice_drops(self) -> None:
-        """Tell the client which topics lost messages; once a second."""
+        """Tell the client which topics lose messages, once until that is over; once a second.
+
+        The words stay the same: there are apps that show each text anew.
+        """
         for each in self.subscriptions.values():
             dropped, key = each.lane.dropped, f"drop {each.channel.topic}"
             if dropped > each.told:
-                words = f"{each.channel.topic}: {dropped - each.told} messages dropped, "
-                self.send(messages.status(Level.WARNING, words + "you read too slowly", key))
+                if not each.quiet_s:
+                    words = f"{each.channel.topic}: messages dropped, you read too slowly"
+                    self.send(messages.status(Level.WARNING, words, key))
                 each.told, each.quiet_s = dropped, 1
             elif each.quiet_s:
                 each.quiet_s += 1

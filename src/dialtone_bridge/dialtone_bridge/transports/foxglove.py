@@ -77,10 +77,21 @@ class SimTime:
 
 
 class FoxgloveSink:
-    """One topic as a channel; odometry also as a frame transform."""
+    """One topic as a channel; odometry also as a frame transform.
 
-    def __init__(self, topic: Topic, want: Want, server: Server, time: SimTime) -> None:
+    ``stand_in`` is offered again when the topic goes.
+    """
+
+    def __init__(
+        self,
+        topic: Topic,
+        want: Want,
+        server: Server,
+        time: SimTime,
+        stand_in: ServerChannel | None = None,
+    ) -> None:
         self.topic = topic
+        self._stand_in = stand_in
         self._want = want
         self._server = server
         self._time = time
@@ -116,6 +127,9 @@ class FoxgloveSink:
         self._server.remove(self.channel)
         if self.frames is not None:
             self._server.remove(self.frames.channel)
+        stand_in, self._stand_in = self._stand_in, None
+        if stand_in is not None:
+            self._server.add(stand_in)
 
     def _wanted(self, _: bool) -> None:
         frames = self.frames is not None and bool(self.frames.channel.subscribers)
@@ -187,10 +201,10 @@ class FoxgloveTransport:
             await self._requests.run()
 
     def attach(self, topic: Topic, want: Want) -> FoxgloveSink:
-        stand_in = self._offered.pop(topic.name, None)
+        stand_in = self._offered.get(topic.name)
         if stand_in is not None:  # the graph has it itself now
             self._server.remove(stand_in)
-        sink = FoxgloveSink(topic, want, self._server, self._time)
+        sink = FoxgloveSink(topic, want, self._server, self._time, stand_in)
         self._sinks[topic.name] = sink
         return sink
 
