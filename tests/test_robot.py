@@ -201,7 +201,9 @@ async def test_an_episode_is_recorded_by_a_nats_request_and_read_by_others(
     await operator.drive(0.3, 0.3, 1.0)
     stopped = orjson.loads(await operator.call("recorder", "stop"))
     assert stopped["ok"], stopped
-    with AnyReader([Path(stopped["path"])]) as reader:
+    path = Path(stopped["path"])
+    await until("it is closed", lambda: path.exists(), 30)
+    with AnyReader([path]) as reader:
         counts = {each.topic: each.msgcount for each in reader.connections}
         for connection, _, raw in reader.messages():
             reader.deserialize(raw, connection.msgtype)
