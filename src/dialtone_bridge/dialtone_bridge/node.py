@@ -42,6 +42,7 @@ class Bridge:
             transports=transport_names(),
         )
         self._source = RosSource(node, params.discovery_period_s)
+        self._services = RosServices(node, params.allow_services, self._source.post)
         self._inbound = RosInbound(node, table, params.read_only)
         context = RosContext(
             node=node,
@@ -50,7 +51,7 @@ class Bridge:
             namespace=namespace,
             inbound=self._inbound,
             source=self._source,
-            services=RosServices(node, params.allow_services, self._source.post),
+            services=self._services,
             log=node.get_logger(),
         )
         self._carriers = make_carriers(context)
@@ -77,6 +78,7 @@ class Bridge:
                 await end_task(task)
 
     def _looked(self) -> None:
+        self._services.look()
         for carrier in self._carriers:
             carrier.looked()
 

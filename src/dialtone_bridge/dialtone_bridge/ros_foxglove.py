@@ -87,7 +87,7 @@ class RosFoxglove(Carrier):
     def looked(self) -> None:
         """Offer the services that are there now."""
         if not self._params.read_only:
-            self._foxglove.offer_services(self._callable, self._services.available())
+            self._foxglove.offer_services(self._callable, self._services.offered)
 
     def _on_clock(self, clock: Any) -> None:
         self._foxglove.broadcast_time(clock.clock.sec * NS_PER_S + clock.clock.nanosec)

@@ -52,7 +52,7 @@ class RosNats(Carrier):
         """Tell NATS which actions and services are there now."""
         self._desk.offer(self._actions.available())
         if self._writable:
-            self._service_desk.offer(self._services.available())
+            self._service_desk.offer(self._services.offered)
 
     async def run(self) -> None:
         """Carry topics, actions and requests until cancelled."""

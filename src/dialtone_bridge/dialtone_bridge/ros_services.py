@@ -67,6 +67,12 @@ class RosServices:
         self._timer: Timer | None = None
         self._sweeper: Timer | None = None
         self._warned: set[str] = set()
+        #: What may be called and was there at the last look.
+        self.offered: list[ServiceInfo] = []
+
+    def look(self) -> None:
+        """Renew ``offered``. Executor's thread."""
+        self.offered = self._available()
 
     def allows(self, name: str) -> bool:
         """Whether clients may call, and know of, the service ``name``, a full ROS name.
@@ -79,8 +85,7 @@ class RosServices:
             return self._allow.spell(*names)
         return self._allow.match(*names)
 
-    def available(self) -> list[ServiceInfo]:
-        """What may be called and is there now."""
+    def _available(self) -> list[ServiceInfo]:
         found = []
         for name, types in self._node.get_service_names_and_types():
             if not self.allows(name):
@@ -108,13 +113,18 @@ class RosServices:
 
     def call_json(self, path: str, payload: bytes) -> Future[dict[str, Any]]:
         """Call by path with a JSON request; resolves to the response as a JSON object."""
-        for service in self.available():
-            if service.path == path:
-                cls = message_class(service.type).Request
-                return self._call(
-                    service.name, service.type, parse(cls, payload or b"{}"), to_json
-                )
-        raise DialtoneError(f"no service {path} that clients may call")
+        service = self._find(path, self.offered) or self._find(path, self._available())
+        if service is None:
+            raise DialtoneError(f"no service {path} that clients may call")
+        cls = message_class(service.type).Request
+        return self._call(service.name, service.type, parse(cls, payload or b"{}"), to_json)
+
+    def _find(self, path: str, among: Sequence[ServiceInfo]) -> ServiceInfo | None:
+        """That of ``path``, if it still is there."""
+        for each in among:
+            if each.path == path and self._node.count_services(each.name):
+                return each
+        return None
 
     def call_ros(self, name: str, type_name: str, request: Any) -> Future[Any]:
         """Call with a ROS request whatever ``allow`` says; resolves to the ROS response."""

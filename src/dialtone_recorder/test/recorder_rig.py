@@ -18,12 +18,13 @@ import orjson
 import rclpy
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from dialtone_ros.executor import DrainingExecutor
 
 DEADLINE_S = 15.0
 
@@ -54,7 +55,7 @@ class Publisher:
         self._image = self.node.create_publisher(CompressedImage, "image", 10)
         self._pixels = os.urandom(20_000)
         self.node.create_timer(0.02, self._publish)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = DrainingExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -26,6 +26,7 @@ from dialtone_recorder.reader import Recorded, episode_messages
 from dialtone_recorder.ros_source import RosSource
 from dialtone_recorder.session import Limits
 from dialtone_recorder.topics import TopicFilter
+from dialtone_ros.executor import DrainingExecutor
 
 DEADLINE_S = 15.0
 LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -46,7 +47,7 @@ class Rig:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.listener = Node("listener", context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor = DrainingExecutor(context=self.context)
         self._executor.add_node(self.listener)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()

@@ -1,16 +1,13 @@
-"""Raw subscriptions that take everything waiting at each wake-up, and stay awake in a flood.
+"""Raw subscriptions that take everything waiting at each wake-up.
 
-rclpy spends 100 to 300 µs to wake an executor, by how much its node has. A callback that, once
-awake, takes all that already waits carries 10,000 msg/s of 1 KB without loss, where a plain
-callback loses a quarter (measured, DESIGN §4). In a flood, where wake-ups follow each other
-closely, it does not return to the executor after each: it lets messages gather for 2 ms, takes
-again from every busy subscription of its node, and leaves the executor a turn every 20 ms.
+A callback that, once awake, takes all that already waits carries 10,000 msg/s of 1 KB without
+loss, where a plain callback loses a quarter (measured, DESIGN §4). Our own executor
+(``executor.py``) takes from these without rclpy's wake-up; any other works as well, for more CPU.
 Every hot subscriber uses this and none decodes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,14 +24,6 @@ MAX_BURST = 256
 _BURST_BYTES = 1024 * 1024
 #: More than the deepest history that a subscriber of ours has.
 MAX_DRAIN = 100_000
-#: So many wake-ups in a row, none later than this after the last, are a flood.
-_BUSY_WAKES = 16
-_BUSY_NS = 1_500_000
-#: In a flood: how long messages gather, and how long all else in the executor waits at most.
-_GATHER_S = 0.002
-_STAY_NS = 20_000_000
-#: What was busy within this time is looked at while another subscription stays awake.
-_HOT_NS = 1_000_000_000
 
 OnBurst = Callable[[list[Sample]], None]
 
@@ -75,10 +64,9 @@ class DrainedSubscription:
             event_callbacks=None if told_of_qos else _no_events(),
         )
         self.topic: str = self._subscription.topic_name
+        self.pointer: int = self._subscription.handle.pointer
         self.received = 0
-        self.busy_ns = 0
-        self._vigil = vigil(node)
-        self._vigil.watched.append(self)
+        drained(node).append(self)
 
     def drain(self) -> None:
         """Hand on everything that has arrived by now, as before an end that must lose nothing.
@@ -95,10 +83,13 @@ class DrainedSubscription:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
-            self._vigil.watched.remove(self)
+            drained(self._node).remove(self)
 
     def take(self, burst: list[Sample]) -> int:
-        """Add what waits to ``burst``, up to its bounds, and hand it on; how many that were."""
+        """Add what waits to ``burst``, up to its bounds, and hand it on; how many that were.
+
+        Executor's thread only, like the callbacks.
+        """
         subscription = self._subscription
         if subscription is None:
             return 0
@@ -119,7 +110,6 @@ class DrainedSubscription:
 
     def _on_message(self, payload: bytes, info: dict[str, Any]) -> None:
         self.take([self._sample(payload, info)])
-        self._vigil.woken(self)
 
     def _sample(self, payload: bytes, info: dict[str, Any]) -> Sample:
         return Sample(
@@ -149,42 +139,9 @@ def _no_events() -> SubscriptionEventCallbacks:
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
-class Vigil:
-    """The drained subscriptions of one node, in whose executor's thread all of this runs."""
-
-    def __init__(self) -> None:
-        self.watched: list[DrainedSubscription] = []
-        self.rounds = 0
-        self._woken_ns = 0
-        self._wakes = 0
-
-    def woken(self, by: DrainedSubscription) -> None:
-        """The executor woke for ``by``; in a flood, return a while later."""
-        now_ns = time.monotonic_ns()
-        by.busy_ns = now_ns
-        self._wakes = self._wakes + 1 if now_ns - self._woken_ns < _BUSY_NS else 0
-        self._woken_ns = now_ns
-        if self._wakes > _BUSY_WAKES:
-            self._stay(now_ns)
-
-    def _stay(self, now_ns: int) -> None:
-        """Gather and take, until nothing came or the executor has waited long enough."""
-        end_ns = now_ns + _STAY_NS
-        hot = [each for each in self.watched if now_ns - each.busy_ns < _HOT_NS]
-        while now_ns < end_ns:
-            time.sleep(_GATHER_S)
-            self.rounds += 1
-            now_ns = self._woken_ns = time.monotonic_ns()
-            found = [each for each in hot if each.take([])]
-            for each in found:
-                each.busy_ns = now_ns
-            if not found:
-                return
+_drained: WeakKeyDictionary[Node, list[DrainedSubscription]] = WeakKeyDictionary()
 
 
-_vigils: WeakKeyDictionary[Node, Vigil] = WeakKeyDictionary()
-
-
-def vigil(node: Node) -> Vigil:
-    """That of ``node``, whose ``rounds`` count how often a flood was taken without a wake-up."""
-    return _vigils.setdefault(node, Vigil())
+def drained(node: Node) -> list[DrainedSubscription]:
+    """The open ones of ``node``."""
+    return _drained.setdefault(node, [])

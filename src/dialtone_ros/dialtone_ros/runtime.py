@@ -19,11 +19,12 @@ from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dialtone_core.errors import DialtoneError
+from dialtone_ros.executor import DrainingExecutor
 from dialtone_ros.params import read_params
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class _Runtime:
     def __init__(self, name: str) -> None:
         self.node = Node(name)
         self.failed = False
-        self._executor = SingleThreadedExecutor()
+        self._executor = DrainingExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
         self._stop: Callable[[], None] = lambda: None

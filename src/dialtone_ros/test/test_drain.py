@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
@@ -15,7 +14,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
 from dialtone_core.sample import Sample
-from dialtone_ros.drain import MAX_BURST, DrainedSubscription, vigil
+from dialtone_ros.drain import MAX_BURST, DrainedSubscription
 
 
 @pytest.fixture
@@ -116,37 +115,3 @@ def test_what_waits_is_handed_on_in_lists_of_bounded_length(node: Node) -> None:
     numbers = [each.seq or 0 for burst in bursts for each in burst]
     assert numbers == sorted(set(numbers))
     assert len(bursts) < 100
-
-
-def test_a_flood_is_gathered_and_all_else_on_the_node_has_its_turn(node: Node) -> None:
-    """Ends once 50 gatherings were seen, whenever the machine got round to them."""
-    flood: list[int] = []
-    calm: list[bytes] = []
-    ticks: list[int] = []
-    qos = QoSProfile(depth=1000)
-    kind = ("std_msgs/msg/String", String)
-    DrainedSubscription(node, *kind, "flood", qos, lambda each: flood.append(each.seq or 0))
-    DrainedSubscription(node, *kind, "calm", qos, lambda each: calm.append(each.payload))
-    node.create_timer(0.002, lambda: ticks.append(vigil(node).rounds))
-    loud, quiet = (node.create_publisher(String, name, qos) for name in ("flood", "calm"))
-    _spin_until(node, lambda: loud.get_subscription_count() + quiet.get_subscription_count() == 2)
-    done = threading.Event()
-
-    def publish() -> None:
-        for number in range(60_000):
-            if done.is_set():
-                return
-            loud.publish(String(data="x"))
-            if number % 100 == 0:
-                quiet.publish(String(data=str(number)))
-            time.sleep(0.0002)
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    _spin_until(node, lambda: vigil(node).rounds > 50 and len(calm) > 3, 30)
-    done.set()
-    publisher.join()
-    assert vigil(node).rounds > 50
-    assert len({rounds for rounds in ticks if 0 < rounds < 50}) > 2
-    assert len(calm) > 3
-    assert flood == sorted(set(flood))

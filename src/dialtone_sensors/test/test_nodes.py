@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from dialtone_core.ports import free_ports
+from dialtone_ros.executor import DrainingExecutor
 from dialtone_ros.qos import SENSOR
 
 
@@ -29,7 +29,7 @@ class Listener:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = Node("listener", context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor = DrainingExecutor(context=self.context)
         self._executor.add_node(self.node)
 
     def collect(self, kind: type[Any], topic: str) -> list[Any]:

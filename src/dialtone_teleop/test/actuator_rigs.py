@@ -11,13 +11,13 @@ import rclpy
 from geometry_msgs.msg import Twist as TwistMsg
 from mavlink_peer import MavlinkPeer
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from serial_peers import NeckFirmware, TwistBoard
 
 from dialtone_core.command import Twist
 from dialtone_core.config import build
+from dialtone_ros.executor import DrainingExecutor
 from dialtone_teleop.params import TeleopParams
 
 
@@ -106,7 +106,7 @@ class RosTopicRig(_Plain):
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._robot = Node("robot", context=self._context)
         self._base = Node("base", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = DrainingExecutor(context=self._context)
         self._executor.add_node(self._base)
         self._subscription: Any = None
         self._heard: list[Any] = []

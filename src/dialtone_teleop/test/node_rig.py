@@ -18,7 +18,6 @@ from mavlink_peer import MavlinkPeer, until
 from nats_rig import NatsServer
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Imu
@@ -27,6 +26,7 @@ from std_srvs.srv import SetBool
 
 from dialtone_core.ports import free_ports
 from dialtone_ros.domain import FreeDomain
+from dialtone_ros.executor import DrainingExecutor
 from dialtone_ros.qos import LATCHED, SENSOR
 
 
@@ -52,7 +52,7 @@ class Desk:
         self.services = {
             name: self.node.create_client(SetBool, f"teleop/{name}") for name in ("estop", "arm")
         }
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = DrainingExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

@@ -14,7 +14,6 @@ import pytest
 import rclpy
 from geometry_msgs.msg import QuaternionStamped
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
@@ -23,6 +22,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from dialtone_ros.domain import FreeDomain
+from dialtone_ros.executor import DrainingExecutor
 from dialtone_ros.qos import LATCHED
 
 Until = Callable[..., Any]
@@ -46,7 +46,7 @@ class Desk:
         )
         self._node.create_subscription(JointState, "joint_states", self.joints.append, LATCHED)
         self.estop = self._node.create_client(SetBool, "teleop/estop")
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = DrainingExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

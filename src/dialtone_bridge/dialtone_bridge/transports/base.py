@@ -116,8 +116,7 @@ class Services(Protocol):
     """The ROS services that clients may call, from any thread; calls raise ``DialtoneError`` or
     ``WireError``. Wait for an answer with a timeout: a service that hangs never answers."""
 
-    def available(self) -> list[ServiceInfo]:
-        """Those that are there now."""
+    offered: list[ServiceInfo]
 
     def call_cdr(self, name: str, type_name: str, payload: bytes) -> Future[bytes]:
         """Call by full name with a CDR request; resolves to the CDR response."""
