@@ -6,6 +6,8 @@ import re
 
 from dialtone_core.errors import DialtoneError
 
+#: What a robot is called that nobody named.
+DEFAULT_ROBOT = "rover"
 #: First token of the tail of a subject whose topic lies outside of the robot's namespace. A token
 #: that begins with ``_`` is hidden in ROS, so that hardly anybody's name is in the way.
 ROOT = "_root"

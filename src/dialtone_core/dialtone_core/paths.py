@@ -105,3 +105,34 @@ class RobotFile:
             return cls(**json.loads(cls.path(robot, home).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+
+    @classmethod
+    def find(cls, robot: str = "") -> RobotFile:
+        """That of ``robot``, or of the one robot that runs on this machine; with a NATS address.
+
+        Raises ``DialtoneError``, which names those that do run. A bridge in a container has a
+        process that is not one of ours: where nothing seems to run, what left its file counts.
+        """
+        known = [cls.read(path.stem) for path in sorted((state_dir() / "run").glob("*.json"))]
+        files = [each for each in known if each is not None and each.nats_url]
+        files = [each for each in files if each.is_running()] or files
+        wanted = [each for each in files if robot in ("", each.robot)]
+        if robot and not wanted:  # named, and gone: whoever asks it is told that
+            left = cls.read(robot)
+            wanted = [left] if left is not None and left.nats_url else []
+        names = ", ".join(each.robot for each in files)
+        if len(wanted) == 1:
+            return wanted[0]
+        if wanted:
+            raise DialtoneError(
+                f"several robots run on this machine: {names}", fix="name one with --robot"
+            )
+        if robot and files:
+            raise DialtoneError(
+                f"no robot {robot} with NATS runs on this machine, but {names}",
+                fix=f"name it with --robot {files[0].robot}, or a server elsewhere by its address",
+            )
+        raise DialtoneError(
+            f"no robot {robot} with NATS runs on this machine" if robot else "no robot runs here",
+            fix="start one with: dialtone up, or name a server elsewhere by its address",
+        )

@@ -7,6 +7,7 @@ import math
 import os
 import select
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -261,9 +262,16 @@ def test_the_robot_of_this_machine_is_found_and_several_must_be_named(
     monkeypatch.setenv("DIALTONE_HOME", str(tmp_path_factory.mktemp("home")))
     with pytest.raises(DialtoneError, match="no robot runs here"):
         find_robot()
-    RobotFile("ada", 1, "nats://127.0.0.1:4333").write()
+    RobotFile("ada", os.getpid(), "nats://127.0.0.1:4333").write()
     assert find_robot().url == "nats://127.0.0.1:4333"
-    RobotFile("bob", 2, "nats://127.0.0.1:4334").write()
+    with pytest.raises(DialtoneError, match="runs on this machine, but ada"):
+        find_robot("bob")
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    RobotFile("eve", gone.pid, "nats://127.0.0.1:4335").write()
+    assert find_robot().robot == "ada"
+    assert find_robot("eve").robot == "eve"
+    RobotFile("bob", os.getpid(), "nats://127.0.0.1:4334").write()
     with pytest.raises(DialtoneError, match="ada, bob"):
         find_robot()
     assert find_robot("bob").url == "nats://127.0.0.1:4334"

@@ -17,6 +17,7 @@ from rich.live import Live
 from dialtone_bridge.route_view import UNBOUNDED, RouteView
 from dialtone_core.cli import console
 from dialtone_core.errors import DialtoneError
+from dialtone_core.naming import DEFAULT_ROBOT
 from dialtone_core.paths import RobotFile
 
 _TIMEOUT_S = 3.0
@@ -30,7 +31,9 @@ def routes(
     pattern: Annotated[
         str, typer.Argument(help="Only topics that contain this regular expression.")
     ] = "",
-    robot: Annotated[str, typer.Option(help="Name of the robot.")] = "rover",
+    robot: Annotated[
+        str, typer.Option(help="Name of the robot; empty for the one that runs here.")
+    ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, once a second.")] = False,
     url: Annotated[
         str, typer.Option(help="Its server, or its hub's; empty finds a robot of this machine.")
@@ -69,7 +72,9 @@ async def _run(
     show: Callable[[AsyncIterator[Answer], bool], Awaitable[None]],
     watch: bool,
 ) -> None:
-    async with _asker(robot, url, credentials) as ask:
+    file = None if url else RobotFile.find(robot)
+    robot = robot or (file.robot if file else DEFAULT_ROBOT)
+    async with _asker(robot, url, credentials, file) as ask:
 
         async def answers() -> AsyncIterator[Answer]:
             yield {"robot": robot, **_only(await ask(), only)}
@@ -98,14 +103,15 @@ async def _as_tables(answers: AsyncIterator[Answer], watch: bool, everything: bo
 
 
 @asynccontextmanager
-async def _asker(robot: str, url: str, credentials: str) -> AsyncIterator[Any]:
+async def _asker(
+    robot: str, url: str, credentials: str, file: RobotFile | None
+) -> AsyncIterator[Any]:
     """Gives what asks the bridge once."""
     import nats.errors
 
     from dialtone_core.natslink import connect
     from dialtone_core.wire import service_subject
 
-    file = None if url else _find(robot)
     if file is not None:
         url, credentials = file.nats_url, credentials or file.nats_credentials
     # The file of a bridge in a container names a process that is not one of ours: ask first.
@@ -129,18 +135,6 @@ async def _asker(robot: str, url: str, credentials: str) -> AsyncIterator[Any]:
         yield ask
     finally:
         await client.close()
-
-
-def _find(robot: str) -> RobotFile:
-    """A robot that runs on this machine."""
-    found = RobotFile.read(robot)
-    if found is None or not found.nats_url:
-        raise DialtoneError(
-            f"no robot {robot} with NATS runs on this machine",
-            where="routes",
-            fix="start one with: dialtone up, or name a server with --url",
-        )
-    return found
 
 
 def _silent(robot: str, url: str, file: RobotFile | None, why: str) -> DialtoneError:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dialtone_core.cli import console
 from dialtone_core.errors import DialtoneError
+from dialtone_core.naming import DEFAULT_ROBOT
 from dialtone_core.paths import RobotFile
 from dialtone_recorder.keys import Keys, open_keys
 
@@ -31,7 +32,7 @@ def collect(
     reset: Annotated[float, typer.Option(help="Seconds to put things back.", min=0)] = 20.0,
     operator: Annotated[str, typer.Option(help="Who does it.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Also while the gate is red.")] = False,
-    robot: Annotated[str, typer.Option(help="Robot's name.")] = "rover",
+    robot: Annotated[str, typer.Option(help="Robot's name; empty for the one here.")] = "",
     nats_url: Annotated[str, typer.Option(help="Default: the robot that runs here.")] = "",
 ) -> None:
     """Record episodes of one task: countdown, recording, reset, and again.
@@ -40,10 +41,9 @@ def collect(
     records it again, q ends the collection. Each change is told by the terminal's bell, and by
     voice where spd-say is installed.
     """
-    known = RobotFile.read(robot)
+    known = RobotFile.read(robot) if nats_url else RobotFile.find(robot)
     url = nats_url or (known.nats_url if known else "")
-    if not url:
-        raise DialtoneError(f"no robot {robot} runs here", fix="start it, or give --nats-url")
+    robot = robot or (known.robot if known else DEFAULT_ROBOT)
     credentials = known.nats_credentials if known else ""
     labels = {"task": task, "operator": operator, **({"force": True} if force else {})}
     with open_keys() as keys:

@@ -18,9 +18,9 @@ from nats.aio.client import Client
 from dialtone_core import wire
 from dialtone_core.aio import timeout
 from dialtone_core.errors import DialtoneError
-from dialtone_core.naming import check_robot_name
+from dialtone_core.naming import DEFAULT_ROBOT, check_robot_name
 from dialtone_core.natslink import NO_REPLAY, connect
-from dialtone_core.paths import RobotFile, state_dir
+from dialtone_core.paths import RobotFile
 
 #: So long a command may be acted on after its receipt (ms).
 TTL_MS = 300
@@ -41,23 +41,9 @@ def find_robot(robot: str = "", nats_url: str = "", credentials: str = "") -> Wh
     if robot:
         check_robot_name(robot)
     if nats_url:
-        return Where(robot or "rover", nats_url, credentials)
-    names = [robot] if robot else _running()
-    if len(names) > 1:
-        raise DialtoneError(
-            f"several robots run on this machine: {', '.join(names)}", fix="name one with --robot"
-        )
-    file = RobotFile.read(names[0]) if names else None
-    if file is None or not file.nats_url:
-        raise DialtoneError(
-            f"no robot {robot} with NATS runs on this machine" if robot else "no robot runs here",
-            fix="start one with dialtone up, or give --nats-url (and --robot) of one elsewhere",
-        )
+        return Where(robot or DEFAULT_ROBOT, nats_url, credentials)
+    file = RobotFile.find(robot)
     return Where(file.robot, file.nats_url, credentials or file.nats_credentials)
-
-
-def _running() -> list[str]:
-    return sorted(path.stem for path in (state_dir() / "run").glob("*.json"))
 
 
 def operator_name(user: str = "") -> str:
