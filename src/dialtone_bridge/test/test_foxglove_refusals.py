@@ -7,6 +7,7 @@ from foxglove_rig import STRING, serving
 
 from dialtone_bridge.clients.foxglove_client import open_client
 from dialtone_bridge.foxglove.complaints import Complaints, Throttle, clean
+from dialtone_bridge.foxglove.messages import Level
 from dialtone_core.clock import NS_PER_S, FakeClock
 
 
@@ -47,7 +48,8 @@ async def test_every_client_is_told_and_none_fills_its_screen() -> None:
         for _ in range(2):
             async with open_client(line.url) as client:
                 channel = await client.advertise("/nope")
-                await client.wait_status("/nope takes no messages")
+                told = await client.wait_status("/nope takes no messages")
+                assert told["level"] == Level.INFO
                 for _ in range(100):
                     await client.publish(channel, {"linear": {}})
                 await client.wait_status("topic_not_allowed")

@@ -17,7 +17,6 @@ from typing import Any
 
 from dialtone_bridge.foxglove import ros1_json
 from dialtone_bridge.foxglove.complaints import Throttle, clean
-from dialtone_bridge.foxglove.messages import Level
 from dialtone_bridge.foxglove.session import Publication, Session
 from dialtone_bridge.stats import Refusals
 from dialtone_bridge.transports.base import Inbound, Log
@@ -65,8 +64,8 @@ class Commands:
         )
         session.publications[channel] = made
         if not self._inbound.accepts(made.path):
-            line = f"topic_not_allowed: {offer['topic']} takes no messages from clients"
-            session.refuse(line, level=Level.WARNING)
+            # No more than a word: a 3D panel offers three that few robots take, unasked.
+            session.tell(f"topic_not_allowed: {offer['topic']} takes no messages from clients")
 
     def unadvertise(self, session: Session, channel: int) -> None:
         publication = session.publications.pop(channel, None)

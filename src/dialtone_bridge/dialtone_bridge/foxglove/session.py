@@ -149,11 +149,15 @@ class Session:
         self.on_broken(why)
         self.link.abort()
 
-    def refuse(self, why: str, key: str = "", level: Level = Level.ERROR) -> None:
+    def tell(self, what: str, level: Level = Level.INFO, key: str = "") -> None:
+        """Tell the client alone, not more often than is of use."""
+        if self._tell.passes():
+            self.send(messages.status(level, clean(what), key))
+
+    def refuse(self, why: str, key: str = "") -> None:
         """Tell the client, and the log; neither more often than is of use. A status with a
         ``key`` replaces that before."""
-        if self._tell.passes():
-            self.send(messages.status(level, clean(why), key))
+        self.tell(why, Level.ERROR, key)
         if self._log.passes():
             held, self._log.held = self._log.held, 0
             more = f"; {held} more refusals before" if held else ""
