@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -132,3 +133,22 @@ class Peer:
         self._thread.join(2)
         self.node.destroy_node()
         self.context.try_shutdown()
+
+
+def values(array: DiagnosticArray, part: str) -> dict[str, str]:
+    for status in array.status:
+        if status.name == part:
+            return {each.key: each.value for each in status.values}
+    return {}
+
+
+async def refusals(heard: list[Any], total: int, part: str = "bridge: nats") -> dict[str, str]:
+    """The values of ``part`` once ``total`` commands were refused, or gave way unread."""
+
+    def enough() -> dict[str, str] | None:
+        found = values(heard[-1], part) if heard else {}
+        gone = sum(int(found.get(f"commands_{how}", 0)) for how in ("refused", "overrun"))
+        return found if gone >= total else None
+
+    found: dict[str, str] = await until(enough)
+    return found

@@ -1,36 +1,25 @@
-"""The bridge as a process, between real DDS, a real NATS server and real WebSocket clients."""
+"""Topics through a bridge process, between real DDS, a real NATS server and WebSocket clients."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-import signal
-import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import nats
 import nats.errors
 import pytest
-import typer
-from bridge_rig import Peer, Rig, until
+from bridge_rig import Peer, Rig, refusals, until, values
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
-from std_srvs.srv import SetBool
-from typer.testing import CliRunner
 
 from dialtone_bridge.clients.foxglove_client import open_client
-from dialtone_bridge.verbs.routes import routes
-from dialtone_core.aio import timeout
 from dialtone_core.chunks import Assembler
-from dialtone_core.errors import DialtoneError
-from dialtone_core.paths import RobotFile
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20 + b"\xff\xd9"
 
@@ -41,25 +30,6 @@ def picture() -> CompressedImage:
     message.header.stamp.nanosec = 34
     message.header.frame_id = "camera_front"
     return message
-
-
-def values(array: DiagnosticArray, part: str) -> dict[str, str]:
-    for status in array.status:
-        if status.name == part:
-            return {each.key: each.value for each in status.values}
-    return {}
-
-
-async def refusals(heard: list[Any], total: int, part: str = "bridge: nats") -> dict[str, str]:
-    """The values of ``part`` once ``total`` commands were refused, or gave way unread."""
-
-    def enough() -> dict[str, str] | None:
-        found = values(heard[-1], part) if heard else {}
-        gone = sum(int(found.get(f"commands_{how}", 0)) for how in ("refused", "overrun"))
-        return found if gone >= total else None
-
-    found: dict[str, str] = await until(enough)
-    return found
 
 
 async def test_a_topic_leaves_raw_with_its_headers(
@@ -214,143 +184,6 @@ async def test_a_foxglove_client_may_not_publish_everywhere(rig: Rig, peer: Peer
     assert peer.node.count_publishers("secret") == 0
 
 
-async def test_the_bridge_may_start_before_its_server(rig: Rig, peer: Peer) -> None:
-    bridge = rig.start_bridge()
-    publisher = peer.node.create_publisher(String, "chatter", 10)
-    await until(lambda: "trying on" in bridge.text())
-    assert RobotFile.read(rig.robot) is None
-    rig.start_server()
-    await rig.file()
-    listener = await nats.connect(rig.nats_url)
-    inbox = await listener.subscribe(f"dt.{rig.robot}.tlm.chatter")
-    await listener.flush()
-    await until(lambda: publisher.get_subscription_count() > 0)
-    publisher.publish(String(data="late"))
-    assert b"late" in (await inbox.next_msg(timeout=5)).data
-    await listener.close()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-async def test_the_runtime_file_lives_as_long_as_the_bridge(
-    rig: Rig, client: nats.NATS, signum: int
-) -> None:
-    bridge = rig.start_bridge()
-    found = await rig.file()
-    assert found.pid == bridge.process.pid
-    assert found.nats_url == rig.nats_url
-    assert found.foxglove_url.startswith("ws://127.0.0.1:")
-    assert bridge.stop(signum) == 0
-    assert RobotFile.read(rig.robot) is None
-
-
-async def test_a_foxglove_port_in_use_is_one_line_and_exit_2(rig: Rig, client: nats.NATS) -> None:
-    bridge = rig.start_bridge(foxglove_port=rig.port)
-    assert await asyncio.to_thread(bridge.process.wait, 15) == 2
-    lines = [line for line in bridge.text().splitlines() if "FATAL" in line]
-    assert len(lines) == 1
-    assert f":{rig.port}" in lines[0]
-    assert "Fix:" in lines[0]
-
-
-async def test_a_server_port_in_use_is_one_line_and_exit_2(rig: Rig, client: nats.NATS) -> None:
-    second = rig.start_server()
-    assert await asyncio.to_thread(second.process.wait, 15) == 2
-    assert second.text().count("\n") == 1
-    assert str(rig.port) in second.text()
-
-
-async def test_the_server_dies_with_whoever_started_it(rig: Rig) -> None:
-    script = (
-        "import subprocess, sys\n"
-        f"p = subprocess.Popen([sys.executable, '-m', 'dialtone_bridge.nats_server',"
-        f" '--robot', '{rig.robot}', '--port', '{rig.port}', '--ros-args', '-r', 'x:=y'])\n"
-        "print(p.pid, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        script,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    command = Path(f"/proc/{pid}/cmdline")
-    await until(lambda: b"nats-server" in command.read_bytes())
-    parent.kill()
-    await parent.wait()
-    await until(lambda: not command.exists() or not command.read_bytes())
-
-
-async def test_the_table_of_routes_is_told_with_live_rates(
-    rig: Rig, peer: Peer, client: nats.NATS
-) -> None:
-    rig.start_bridge()
-    publisher = peer.node.create_publisher(String, "chatter", 10)
-    await rig.file()
-    await client.subscribe(f"dt.{rig.robot}.tlm.chatter")
-    await until(lambda: publisher.get_subscription_count() == 1)
-    peer.node.create_timer(0.02, lambda: publisher.publish(String(data="x" * 100)))
-    rows: dict[str, Any] = {}
-    async with timeout(15):
-        while not 40 < rows.get("/chatter", {}).get("rate_hz", 0) < 60:
-            reply = await client.request(f"dt.{rig.robot}.srv.bridge.routes", b"{}", timeout=5)
-            answer = json.loads(reply.data)
-            assert answer["ok"]
-            rows = {row["topic"]: row for row in answer["routes"]}
-            await asyncio.sleep(0.1)
-    assert rows["/chatter"]["subscribed"]
-    assert rows["/chatter"]["transports"]["nats"]["sent"] > 0
-    assert rows["/chatter"]["age_s"] < 1
-    assert not rows["/diagnostics"]["subscribed"]
-    shown = await asyncio.to_thread(CliRunner().invoke, _app(), ["--robot", rig.robot, "--json"])
-    assert {row["topic"] for row in json.loads(shown.output)["routes"]} >= {"/chatter"}
-
-
-def test_routes_of_a_robot_that_is_not_there_is_one_line() -> None:
-    shown = CliRunner().invoke(_app(), ["--robot", "nobody"])
-    assert isinstance(shown.exception, DialtoneError)
-    assert "dialtone up" in str(shown.exception)
-
-
-def _app() -> typer.Typer:
-    app = typer.Typer()
-    app.command()(routes)
-    return app
-
-
-async def test_telemetry_resumes_after_the_server_was_killed_and_nothing_stale_comes(
-    rig: Rig, peer: Peer, client: nats.NATS
-) -> None:
-    server = rig.children[0]
-    bridge = rig.start_bridge()
-    heard = peer.listen(TwistStamped, "cmd_vel/nats")
-    publisher = peer.node.create_publisher(String, "chatter", 10)
-    subject = f"dt.{rig.robot}.tlm.chatter"
-    inbox = await client.subscribe(subject)
-    await rig.file()
-    await until(lambda: publisher.get_subscription_count() > 0)
-    server.stop(signal.SIGKILL)
-    await until(lambda: "disconnected" in bridge.text())
-    for _ in range(50):
-        publisher.publish(String(data="stale"))
-    rig.start_server()
-    await until(lambda: bridge.text().count("connected to") == 2)
-    await until(lambda: client.is_connected)
-    async with timeout(15):
-        message = None
-        while message is None:
-            publisher.publish(String(data="fresh"))
-            with suppress(nats.errors.TimeoutError):
-                message = await inbox.next_msg(timeout=0.2)
-        assert b"fresh" in message.data
-        while not heard:
-            await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", b'{"linear":{"x":0.1}}')
-            await asyncio.sleep(0.05)
-
-
 async def test_a_flood_of_garbage_moves_nothing_and_ends_nothing(
     rig: Rig, peer: Peer, client: nats.NATS
 ) -> None:
@@ -407,46 +240,6 @@ async def test_a_payload_over_the_servers_bound_is_dropped_where_its_route_says_
     assert b"small" in (await inbox.next_msg(timeout=5)).data
 
 
-async def test_a_nats_client_calls_a_ros_service(rig: Rig, peer: Peer, client: nats.NATS) -> None:
-    asked: list[bool] = []
-
-    def stop(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        asked.append(request.data)
-        response.success, response.message = True, "latched"
-        return response
-
-    peer.node.create_service(SetBool, "teleop/estop", stop)
-    peer.node.create_service(SetBool, "private/thing", stop)
-    rig.start_bridge()
-    await rig.file()
-    subject = f"dt.{rig.robot}.srv.ros.teleop.estop"
-
-    async def ask(subject: str, body: bytes) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads((await client.request(subject, body, timeout=8)).data)
-        return reply
-
-    answer: dict[str, Any] = {}
-    async with timeout(15):
-        while not answer:
-            with suppress(nats.errors.NoRespondersError):  # it is served once the bridge saw it
-                answer = await ask(subject, b'{"data":true}')
-    assert answer == {"ok": True, "success": True, "message": "latched"}
-    assert asked == [True]
-    with pytest.raises(nats.errors.NoRespondersError):
-        await ask(f"dt.{rig.robot}.srv.ros.private.thing", b"{}")
-    infos = await client.subscribe("_INBOX.micro")
-    await client.publish(f"$SRV.INFO.{rig.robot}-ros", b"", reply="_INBOX.micro")
-    endpoints = json.loads((await infos.next_msg(timeout=5)).data)["endpoints"]
-    assert [(each["subject"], each["metadata"]) for each in endpoints] == [
-        (subject, {"type": "std_srvs/srv/SetBool"})
-    ]
-    refused = await client.request(subject, b'{"dato":1}', timeout=8)
-    assert refused.headers["Nats-Service-Error-Code"] == "400"
-    assert "unknown_field" in (await ask(subject, b'{"dato":1}'))["error"]
-    assert "not JSON" in (await ask(subject, b"{"))["error"]
-    assert asked == [True]
-
-
 async def test_a_second_viewer_gets_what_is_latched_and_the_first_gets_it_once(
     rig: Rig, peer: Peer
 ) -> None:
@@ -463,47 +256,3 @@ async def test_a_second_viewer_gets_what_is_latched_and_the_first_gets_it_once(
         publisher.publish(String(data="newer"))
         assert b"newer" in (await first.receive()).payload
         assert b"newer" in (await second.receive()).payload
-
-
-async def test_a_foxglove_client_calls_a_ros_service(rig: Rig, peer: Peer) -> None:
-    def arm(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success, response.message = request.data, "armed"
-        return response
-
-    peer.node.create_service(SetBool, "teleop/arm", arm)
-    rig.start_bridge(nats_url="''")
-    async with open_client((await rig.file()).foxglove_url) as viewer:
-        request = serialize_message(SetBool.Request(data=True))
-        answer = await viewer.call("/teleop/arm", request)
-        response = deserialize_message(answer, SetBool.Response)
-        assert (response.success, response.message) == (True, "armed")
-        with pytest.raises(RuntimeError):
-            await viewer.call("/teleop/arm", b"junk")
-
-
-async def test_a_nats_client_lists_gets_and_sets_parameters(
-    rig: Rig, peer: Peer, client: nats.NATS
-) -> None:
-    rig.start_bridge(settable_parameters="['/peer.speed']")
-    peer.node.declare_parameter("speed", 1.5)
-    peer.node.declare_parameter("secret", "x")
-    await rig.file()
-
-    async def ask(verb: str, body: dict[str, Any]) -> dict[str, Any]:
-        subject = f"dt.{rig.robot}.srv.params.{verb}"
-        reply = await client.request(subject, json.dumps(body).encode(), timeout=10)
-        answer: dict[str, Any] = json.loads(reply.data)
-        return answer
-
-    names: list[str] = []
-    async with timeout(15):
-        while "/peer.speed" not in names:
-            names = (await ask("list", {}))["names"]
-    speed = {"name": "/peer.speed", "value": 2.5, "type": "float64"}
-    assert (await ask("set", {"parameters": [speed]}))["parameters"] == [speed]
-    assert (await ask("get", {"names": ["/peer.speed"]}))["parameters"] == [speed]
-    assert peer.node.get_parameter("speed").value == 2.5
-    refused = await ask("set", {"parameters": [{"name": "/peer.secret", "value": "y"}]})
-    assert not refused["ok"]
-    assert "parameter_not_allowed" in refused["error"]
-    assert not (await ask("get", {"names": "all"}))["ok"]
