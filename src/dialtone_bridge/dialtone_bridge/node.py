@@ -78,7 +78,8 @@ class Bridge:
                 await end_task(task)
 
     def _looked(self) -> None:
-        self._services.look()
+        if not self._params.read_only:  # nobody may call one then
+            self._services.look()
         for carrier in self._carriers:
             carrier.looked()
 

@@ -113,18 +113,13 @@ class RosServices:
 
     def call_json(self, path: str, payload: bytes) -> Future[dict[str, Any]]:
         """Call by path with a JSON request; resolves to the response as a JSON object."""
-        service = self._find(path, self.offered) or self._find(path, self._available())
-        if service is None:
-            raise DialtoneError(f"no service {path} that clients may call")
-        cls = message_class(service.type).Request
-        return self._call(service.name, service.type, parse(cls, payload or b"{}"), to_json)
-
-    def _find(self, path: str, among: Sequence[ServiceInfo]) -> ServiceInfo | None:
-        """That of ``path``, if it still is there."""
-        for each in among:
-            if each.path == path and self._node.count_services(each.name):
-                return each
-        return None
+        for service in self._available():
+            if service.path == path:
+                cls = message_class(service.type).Request
+                return self._call(
+                    service.name, service.type, parse(cls, payload or b"{}"), to_json
+                )
+        raise DialtoneError(f"no service {path} that clients may call")
 
     def call_ros(self, name: str, type_name: str, request: Any) -> Future[Any]:
         """Call with a ROS request whatever ``allow`` says; resolves to the ROS response."""

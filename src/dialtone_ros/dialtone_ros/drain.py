@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -54,6 +54,9 @@ class DrainedSubscription:
         self._type_name = type_name
         self._msg_type = msg_type
         self._on_burst = on_burst or self._one_by_one(on_sample)
+        self.topic: str = node.resolve_topic_name(topic)
+        self.received = 0
+        self._subscription: Any = None  # until then the executor of another thread takes nothing
         self._subscription = node.create_subscription(
             msg_type,
             topic,
@@ -63,10 +66,6 @@ class DrainedSubscription:
             callback_group=callback_group,
             event_callbacks=None if told_of_qos else _no_events(),
         )
-        self.topic: str = self._subscription.topic_name
-        self.pointer: int = self._subscription.handle.pointer
-        self.received = 0
-        drained(node).append(self)
 
     def drain(self) -> None:
         """Hand on everything that has arrived by now, as before an end that must lose nothing.
@@ -83,7 +82,6 @@ class DrainedSubscription:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
-            drained(self._node).remove(self)
 
     def take(self, burst: list[Sample]) -> int:
         """Add what waits to ``burst``, up to its bounds, and hand it on; how many that were.
@@ -95,14 +93,17 @@ class DrainedSubscription:
             return 0
         handle, msg_type, make = subscription.handle, self._msg_type, self._sample
         room = _BURST_BYTES
-        with handle:
-            take_message = handle.take_message
-            while room > 0 and len(burst) < MAX_BURST:
-                taken = take_message(msg_type, True)
-                if taken is None:
-                    break
-                burst.append(make(*taken))
-                room -= len(taken[0])
+        try:
+            with handle:
+                take_message = handle.take_message
+                while room > 0 and len(burst) < MAX_BURST:
+                    taken = take_message(msg_type, True)
+                    if taken is None:
+                        break
+                    burst.append(make(*taken))
+                    room -= len(taken[0])
+        except InvalidHandle:  # its node was destroyed, or somebody destroyed it there
+            pass
         if burst:
             self.received += len(burst)
             self._on_burst(burst)
@@ -137,11 +138,3 @@ class DrainedSubscription:
 
 def _no_events() -> SubscriptionEventCallbacks:
     return SubscriptionEventCallbacks(use_default_callbacks=False)
-
-
-_drained: WeakKeyDictionary[Node, list[DrainedSubscription]] = WeakKeyDictionary()
-
-
-def drained(node: Node) -> list[DrainedSubscription]:
-    """The open ones of ``node``."""
-    return _drained.setdefault(node, [])

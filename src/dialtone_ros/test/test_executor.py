@@ -125,14 +125,18 @@ def test_a_task_and_a_callback_that_waits_for_an_answer_end(spinning: Spinning) 
 
     async def wait() -> str:
         await awaited
+        ticks.append(node.create_timer(0.01, lambda: ticks.append(None)))
         return "awaited"
 
+    ticks: list[Any] = []
     waiting = spinning.executor.create_task(wait)
     time.sleep(0.1)
     assert not waiting.done()
-    awaited.set_result(None)  # tells no executor
+    awaited.set_result(None)
+    spinning.executor.wake()  # as with rclpy's own, the future of somebody else wakes nobody
     spinning.until(waiting.done)
     assert waiting.result() == "awaited"
+    spinning.until(lambda: len(ticks) > 5)
     task = spinning.executor.create_task(lambda: 7)
     spinning.until(task.done)
     assert task.result() == 7
@@ -175,6 +179,107 @@ def test_a_drained_subscription_that_closes_itself_and_others_is_let_go(
     spinning.until(lambda: publisher.get_subscription_count() == 0)
     spinning.until(lambda: heard.count("timer") > 3)
     assert heard.count("/hot") == 1
+
+
+def test_what_was_ready_and_is_destroyed_by_another_is_left_alone(spinning: Spinning) -> None:
+    """A timer and a drained subscription that a drained one destroys at the same wake-up."""
+    node, heard = spinning.node, []
+
+    def end(sample: Sample) -> None:
+        heard.append(sample.topic)
+        node.destroy_timer(timer)
+        node.destroy_subscription(other._subscription)
+
+    qos = QoSProfile(depth=10)
+    DrainedSubscription(node, *KIND, "first", qos, end)
+    other = DrainedSubscription(node, *KIND, "second", qos, lambda each: heard.append(each.topic))
+    timer = node.create_timer(0.01, lambda: heard.append("timer"))
+    publishers = [node.create_publisher(String, each, qos) for each in ("first", "second")]
+    spinning.until(lambda: all(each.get_subscription_count() for each in publishers))
+    for each in publishers:
+        each.publish(String(data="x"))
+    time.sleep(0.1)
+    spinning.start()
+    spinning.until(lambda: publishers[1].get_subscription_count() == 0)
+    time.sleep(1.0)
+    assert heard == ["/first"]
+    spinning.close()
+    assert spinning.cpu_s < 0.3  # what was destroyed keeps nobody awake
+
+
+@pytest.mark.parametrize("kind", ["timer", "drained"])
+def test_a_group_whose_callback_awaits_waits_and_sleeps(spinning: Spinning, kind: str) -> None:
+    node, heard = spinning.node, []
+    answer: Future[None] = Future()
+
+    async def ask() -> None:
+        asking.cancel()
+        await answer
+
+    asking = node.create_timer(0.01, ask)
+    publisher = node.create_publisher(String, "hot", 10)
+    spinning.start()
+    time.sleep(0.2)
+    if kind == "timer":
+        node.create_timer(0.01, lambda: heard.append("timer"))
+    else:
+        DrainedSubscription(node, *KIND, "hot", QoSProfile(depth=10), heard.append)
+        spinning.until(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data="x"))
+    time.sleep(1.0)
+    assert not heard
+    answer.set_result(None)
+    spinning.executor.wake()
+    spinning.until(lambda: heard)
+    spinning.close()
+    assert spinning.cpu_s < 0.5
+
+
+@pytest.mark.parametrize("what", ["executor", "context"])
+@pytest.mark.parametrize("who", ["timer", "task", "drained"])
+def test_an_end_that_a_callback_asks_for_comes_before_the_next(
+    spinning: Spinning, what: str, who: str
+) -> None:
+    node, after = spinning.node, []
+    end = spinning.executor.shutdown if what == "executor" else spinning.context.shutdown
+    qos = QoSProfile(depth=10)
+
+    def end_once(*_: Any) -> None:
+        if after:
+            after.append("more")
+            return
+        after.append("end")
+        end()
+
+    if who == "drained":
+        for _ in range(3):
+            DrainedSubscription(node, *KIND, "hot", qos, end_once)
+        publisher = node.create_publisher(String, "hot", qos)
+        spinning.until(lambda: publisher.get_subscription_count() == 3)
+        publisher.publish(String(data="x"))
+    elif who == "timer":
+        for _ in range(3):
+            node.create_timer(0.01, end_once)
+    else:
+        for _ in range(3):
+            spinning.executor.create_task(end_once)
+    time.sleep(0.1)
+    spinning.start()
+    spinning.until(lambda: not spinning.thread.is_alive())
+    assert spinning.failure is None
+    assert after == ["end"]
+
+
+def test_what_another_spin_left_over_is_run(spinning: Spinning) -> None:
+    node, heard = spinning.node, []
+    guards = [node.create_guard_condition(lambda n=n: heard.append(n)) for n in (1, 2)]
+    for each in guards:
+        each.trigger()
+    spinning.executor.spin_once(timeout_sec=1)
+    while len(heard) != 1:
+        spinning.executor.spin_once(timeout_sec=1)
+    spinning.start()
+    spinning.until(lambda: sorted(heard) == [1, 2])
 
 
 def test_qos_that_does_not_fit_is_told(spinning: Spinning) -> None:
