@@ -12,7 +12,15 @@ from dialtone_bringup.faults_line import LINE_FAULTS
 
 ROOT = Path(__file__).parents[1]
 RULES = (ROOT / "docs/safety.md").read_text(encoding="utf-8")
-FOLDERS = (ROOT / "src/dialtone_teleop/test", ROOT / "tests", ROOT / "src/dialtone_bringup/test")
+FOLDERS = tuple(
+    ROOT / each
+    for each in (
+        "src/dialtone_teleop/test",
+        "tests",
+        "src/dialtone_bringup/test",
+        "src/dialtone_bridge/test",
+    )
+)
 CAMPAIGN = {fault.__name__ for fault in FAULTS} | {fault.__name__ for fault in LINE_FAULTS}
 
 

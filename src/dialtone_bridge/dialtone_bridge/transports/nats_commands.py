@@ -2,7 +2,8 @@
 
 Commands act when they come. Where they come faster than ROS takes them, a queue would be acted on
 seconds later, and a robot drive on after its operator died: so of the velocities that wait, the
-newest of each operator counts, and of all that wait the oldest go.
+newest of each operator counts, and of all that wait the oldest go. A zero says that somebody let
+go, which teleop wants to hear before it moves again: the newest of each operator is passed on too.
 """
 
 from __future__ import annotations
@@ -57,13 +58,11 @@ class NatsCommands:
 
     def judge(self, messages: Sequence[Msg]) -> None:
         """Pass on what came together; whatever is wrong with one is counted, never raised."""
-        velocities = {index: self._velocity(each) for index, each in enumerate(messages)}
-        newest = {
-            found[1].operator: index for index, found in velocities.items() if found is not None
-        }
+        velocities = [self._velocity(each) for each in messages]
+        counts = _newest(velocities)
         for index, message in enumerate(messages):
             found = velocities[index]
-            if found is not None and newest[found[1].operator] != index:
+            if found is not None and index not in counts:
                 self.superseded += 1
                 continue
             try:
@@ -117,6 +116,18 @@ class NatsCommands:
             "commands_overrun": self._lane.dropped,
             **self.refusals.figures(),
         }
+
+
+def _newest(velocities: Sequence[tuple[Twist, Envelope] | None]) -> set[int]:
+    """Which of them count: of each operator the newest, and the newest zero."""
+    found: dict[tuple[str, bool], int] = {}
+    for index, each in enumerate(velocities):
+        if each is not None:
+            twist, envelope = each
+            found[envelope.operator, False] = index
+            if twist.is_zero():
+                found[envelope.operator, True] = index
+    return set(found.values())
 
 
 def _check_sender(message: Msg) -> None:
