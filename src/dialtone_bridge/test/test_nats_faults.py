@@ -160,6 +160,9 @@ async def test_a_stop_behind_a_hundred_thousand_commands_is_acted_on_at_once(
     heard = peer.listen(TwistStamped, "cmd_vel/nats", 10)
     bridge = psutil.Process(rig.start_bridge().process.pid)
     await rig.file()
+    while not heard:  # a flood may be over before DDS has matched both ends
+        await client.publish(f"dt.{rig.robot}.cmd.cmd_vel", b'{"linear":{"x":0.1}}')
+        await asyncio.sleep(0.05)
     flood = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _FLOOD, rig.nats_url, f"dt.{rig.robot}.cmd.cmd_vel",
         stdout=asyncio.subprocess.PIPE,
