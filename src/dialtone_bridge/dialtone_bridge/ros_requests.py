@@ -25,9 +25,9 @@ class RosRequests:
     """Offers each service of ``table``; raises ``ConfigError`` for a type that is not installed.
 
     rclpy wants a service's response when its callback returns, and a callback that awaits keeps
-    its executor spinning. So the callback hands on the request, and what sends the response waits
-    for NATS: it is the service's own ``send_response``, called in the executor's thread by
-    ``post`` when the reply is there.
+    all others of its group waiting. So the callback hands on the request, and what sends the
+    response waits for NATS: it is the service's own ``send_response``, called in the executor's
+    thread by ``post`` when the reply is there.
     """
 
     def __init__(
