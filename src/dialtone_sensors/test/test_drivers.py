@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import queue
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -68,9 +70,12 @@ def test_the_simulated_picture_is_a_jpeg_of_the_asked_size_and_moves_with_the_po
 
 
 def test_the_simulated_camera_keeps_its_rate(sim: tuple[SimCamera, socket.socket]) -> None:
+    """By the median: a busy machine takes beats from it, which it must not make up for."""
     camera, _ = sim
-    stamps = [_read(camera).stamp_ns for _ in range(31)]
-    assert (stamps[-1] - stamps[0]) / 30 / 1e9 == pytest.approx(1 / 60, rel=0.25)
+    stamps = [_read(camera).stamp_ns for _ in range(61)]
+    gaps_s = [(later - sooner) / 1e9 for sooner, later in itertools.pairwise(stamps)]
+    assert statistics.median(gaps_s) == pytest.approx(1 / 60, rel=0.25)
+    assert statistics.mean(gaps_s) > 0.75 / 60
 
 
 def test_a_taken_pose_address_is_a_camera_that_is_not_there_and_can_come_back() -> None:
